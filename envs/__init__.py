@@ -1,0 +1,1 @@
+"""Worlds, tasks, episodes, stores, behaviours."""

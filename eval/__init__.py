@@ -1,0 +1,1 @@
+"""Tasks, runs, intervals, latency, report."""

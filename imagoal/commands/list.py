@@ -1,0 +1,25 @@
+"""`imagoal list`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from imagoal import find
+
+
+@dataclass(frozen=True)
+class List:
+    """What can be named: envs, agents, planners, world models, encoders, objectives, predictors."""
+
+    kind: Annotated[str, tyro.conf.Positional] = "all"
+    """One kind, or all."""
+
+    def run(self) -> int:
+        """Print the entries, with the first line of each one's docstring."""
+        kinds = [kind for kind in find.KINDS if kind != "command"] if self.kind == "all" else [self.kind.removesuffix("s")]
+        for kind, entries in [(kind, find.entries(kind)) for kind in kinds]:
+            print(f"{kind}:")
+            for entry in entries.values():
+                print(f"  {entry.name:<16}{entry.summary}")
+        return 0

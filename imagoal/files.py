@@ -1,0 +1,175 @@
+"""Files that survive a kill: whole or absent, hashed, and never run as code.
+
+Every write of the project goes through here. A leaf: every folder may import it.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from imagoal.errors import DataError, ResourceError
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that it is there whole or not at all: temporary file, fsync, rename, fsync of the folder.
+
+    Raises:
+        ResourceError: no space, no permission, or the parent is not a folder.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
+    write(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, whole or not at all; NaN and infinity are refused, since they are not JSON."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_npz(path: Path, arrays: Arrays) -> None:
+    """Write arrays as one compressed `.npz` (its zip members carry a checksum), whole or not at all."""
+    write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+
+
+def append_line(path: Path, record: Mapping[str, object]) -> None:
+    """Append one JSON line and force it to disk: once this returns, a kill does not lose it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ResourceError(f"cannot append to {path}: {error.strerror or error}; free space, then run again") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: missing, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not readable JSON ({error}); restore it or make it anew") from error
+
+
+def read_lines(path: Path) -> list[Any]:
+    """Read a file of JSON lines; an unfinished last line (a kill while appending) is cut off the file.
+
+    Raises:
+        DataError: a line other than the last is not JSON.
+    """
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole, _, torn = data.rpartition(b"\n")
+    if torn:
+        write(path, lambda file: file.write(whole + b"\n" if whole else b""))
+    records = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"{path} line {number} is not JSON ({error}); restore the file") from error
+    return records
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of(value: object) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no spaces), as hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def hash_arrays(arrays: Arrays) -> str:
+    """SHA-256 over names, dtypes, shapes and values in name order: the same whatever the file format, as hex."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; the lock of a dead process is taken over.
+
+    Raises:
+        ResourceError: a living process holds it.
+    """
+    path = folder / "LOCK"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _take(path)
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}; choose another folder") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> None:
+    me = f"{os.getpid()} {socket.gethostname()}"
+    try:
+        with path.open("x") as file:
+            file.write(me)
+    except FileExistsError:
+        owner, _, host = path.read_text().partition(" ")
+        if host != socket.gethostname() or (owner.isdigit() and _alive(int(owner))):
+            raise ResourceError(
+                f"{path.parent} is in use by process {owner} on {host or 'an unknown host'}; "
+                f"wait for it, or delete {path} if it is gone"
+            ) from None
+        path.write_text(me)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

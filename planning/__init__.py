@@ -1,0 +1,1 @@
+"""Planners, one per file, and the cost that they minimise."""

@@ -1,0 +1,93 @@
+"""The nouns of planning: a cost function, a planner, a plan. Torch alone.
+
+Shapes: B problems side by side, K candidates, E proposed candidates, H horizon in model steps,
+A' action size of one model step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Generator, Tensor
+
+Needs = Literal["values", "gradient", "path"]
+
+
+class CostFunction(Protocol):
+    """All that most planners see of the world."""
+
+    differentiable: bool
+
+    def __call__(self, actions: Tensor, /) -> Tensor:
+        """Costs (B, K), lower is better, of actions (B, K, H, A') in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class PathCost(CostFunction, Protocol):
+    """A cost that also shows its imagined path, for planners that search over paths. `cost = measure(imagine(.))`."""
+
+    def imagine(self, actions: Tensor) -> Tensor:
+        """The imagined path (B, K, H, ...) of actions (B, K, H, A')."""
+        ...
+
+    def defects(self, path: Tensor, actions: Tensor) -> Tensor:
+        """How far each step of a path is from what the model predicts there, (B, K, H)."""
+        ...
+
+    def measure(self, path: Tensor) -> Tensor:
+        """Costs (B, K) of a path (B, K, H, ...)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a planner found.
+
+    Attributes:
+        actions: (B, H, A') in [-1, 1], the best sequence that was evaluated at any time.
+        cost: (B,), its cost.
+        keep: (B, E, H, A'), sequences worth proposing again (shifted) next time; the first one is `actions`.
+        trace: (B, iterations), the best cost so far after each iteration.
+        iterations: how many were done.
+        evaluations: cost evaluations per problem.
+        on_time: whether the deadline, if any, was kept.
+        cost_ms: milliseconds spent in the cost function.
+    """
+
+    actions: Tensor
+    cost: Tensor
+    keep: Tensor
+    trace: Tensor
+    iterations: int
+    evaluations: int
+    on_time: bool
+    cost_ms: float
+
+
+class Planner(Protocol):
+    """Searches action sequences of low cost. A frozen dataclass: configuration and algorithm in one, without state."""
+
+    @property
+    def horizon(self) -> int:
+        """Length H of a plan, in model steps."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """What the cost function must offer."""
+        ...
+
+    def plan(
+        self, cost: CostFunction, candidates: Tensor, generators: Sequence[Generator], deadline_ms: float | None = None
+    ) -> Plan:
+        """Search, starting from proposals.
+
+        Args:
+            cost: what to minimise.
+            candidates: proposals (B, E, H, A'), E >= 1. They are evaluated first, so the plan is never worse than the best
+                of them. The first one is the centre of the first samples.
+            generators: one for each of the B problems, so that a plan does not depend on what it was batched with.
+            deadline_ms: stop after the iteration in which this time has passed.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Frozen encoders, predictors, world models, and their training."""

@@ -1,0 +1,1 @@
+"""Objectives for pre-training an encoder, one per file."""

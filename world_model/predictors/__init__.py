@@ -1,0 +1,1 @@
+"""Action-conditioned predictors, one per file."""
