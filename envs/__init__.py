@@ -1,1 +1,8 @@
-"""Worlds, tasks, episodes, stores, behaviours."""
+"""Worlds, tasks, episodes, stores, behaviours. Importing it makes `gymnasium.make("imagoal/Ball-v0")` work."""
+
+from imagoal.envs._make import env_id, make, register, short_name
+from imagoal.envs._types import Episode, GoalEnv, Task
+
+__all__ = ["Episode", "GoalEnv", "Task", "env_id", "make", "short_name"]
+
+register()

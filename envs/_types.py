@@ -74,8 +74,11 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}  # type: ignore[misc]
     max_episode_steps: ClassVar[int]
+    tolerance: ClassVar[float]
+    """Task distance up to which a state is at the goal, metres."""
+    version: ClassVar[int] = 0
     behaviour_mix: ClassVar[dict[str, float]]
-    """Names of `behaviours` and their shares in a collected data set."""
+    """Names of behaviours (`envs/_behaviours.py`) and their shares in a collected data set."""
 
     _state: Floats
     _task: Task
@@ -90,8 +93,8 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
         """A task that can be reached and is not already solved."""
 
     @abstractmethod
-    def advance(self, state: Floats, action: Floats) -> Floats:
-        """The state (S,) one env step after `action` (A,). May draw from `np_random`."""
+    def advance(self, states: Floats, actions: Floats) -> Floats:
+        """The states (M, S) one env step after actions (M, A) in [-1, 1]. May draw from `np_random`."""
 
     @abstractmethod
     def simulate(self, states: Floats, actions: Floats) -> Floats:
@@ -105,9 +108,9 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     def task_distance(self, states: Floats, goals: Floats) -> Floats:
         """Metres (...) between states (..., S) and goals (..., S): what success is about."""
 
-    @abstractmethod
     def at_goal(self, states: Floats, goals: Floats) -> Bools:
-        """Whether each state (..., S) is at its goal (..., S) now, without regard to history."""
+        """Whether each state (..., S) is within `tolerance` of its goal (..., S) now, without regard to history."""
+        return np.asarray(self.task_distance(states, goals) <= self.tolerance)
 
     @abstractmethod
     def visible(self, states: Floats) -> Floats:
@@ -116,11 +119,6 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     @abstractmethod
     def expert(self, states: Floats, goals: Floats) -> Floats:
         """Actions (..., A) of a scripted expert that sees states (..., S) and goals (..., S)."""
-
-    @property
-    def tolerance(self) -> float:
-        """Task distance below which the state is at the goal, metres."""
-        raise NotImplementedError
 
     def state(self) -> Floats:
         """The current state (S,), a copy."""
@@ -157,7 +155,7 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
         wanted = self.action_space.shape
         if np.shape(action) != wanted or not np.all(np.isfinite(action)):
             raise EnvError(f"action {action!r}; expected {wanted} finite numbers in [-1, 1]; mend the agent")
-        self._state = self.advance(self._state, np.clip(np.asarray(action, dtype=np.float64), -1, 1))
+        self._state = self.advance(self._state[None], np.clip(np.asarray(action, dtype=np.float64), -1, 1)[None])[0]
         info = self._info()
         return self._observation(), 0.0 if info["is_success"] else -1.0, False, False, info
 
