@@ -1,13 +1,50 @@
-"""The nouns of acting: an agent and its decision."""
+"""The nouns of acting: what an agent plans with, an agent, its decision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
-from imagoal.planning._types import Plan
-from imagoal.world_model._types import Observation
+from imagoal.errors import UsageError
+from imagoal.planning._goal_cost import Over
+from imagoal.planning._types import Plan, Planner
+from imagoal.world_model._chain import Chain
+from imagoal.world_model._types import Observation, Place, WorldModel
+
+
+@dataclass(frozen=True)
+class Planning:
+    """All that an agent plans with.
+
+    Attributes:
+        model: what imagines.
+        chain: the links along which the imagined is carried to where the cost is measured.
+        planner: what searches.
+        at: the place of the chain where the cost is measured.
+        distance: (M, *place), (M, *place) -> (M,), at that place.
+        over: how the distances along the horizon become one cost.
+        replan_every: env steps between plans; a multiple of the model's action block, at most horizon x block.
+        warm_start: whether the last plan, shifted, is proposed again.
+    """
+
+    model: WorldModel
+    chain: Chain
+    planner: Planner
+    at: Place
+    distance: Callable[[Tensor, Tensor], Tensor]
+    over: Over
+    replan_every: int = 1
+    warm_start: bool = True
+
+    def __post_init__(self) -> None:
+        self.chain.check(self.model.place, self.at)
+        block, longest = self.model.action_block, self.planner.horizon * self.model.action_block
+        if not (1 <= self.replan_every <= longest) or self.replan_every % block:
+            raise UsageError(
+                f"replan_every = {self.replan_every}; expected a multiple of the action block ({block}) up to "
+                f"horizon x block ({longest})"
+            )
 
 
 @dataclass(frozen=True)
@@ -16,7 +53,7 @@ class Decision:
 
     Attributes:
         actions: (B, A) in [-1, 1], for one env step.
-        milliseconds: by phase (`encode`, `rollout`, `refit`, `plan` for the whole); empty where nothing was planned.
+        milliseconds: of a plan, by phase: `encode`, `rollout`, `refit`, and `plan` for all; empty where none was made.
         plan: what the planner found, if one was asked at this step.
         cost: (B,) of that plan.
     """
@@ -28,16 +65,11 @@ class Decision:
 
 
 class Agent(Protocol):
-    """Acts in B environments side by side."""
-
-    @property
-    def name(self) -> str:
-        """As `imagoal list agents` shows it."""
-        ...
+    """Acts in B environments side by side. An entry is made by `Class(env, planning)`; most need only one of the two."""
 
     @property
     def privileged(self) -> bool:
-        """Whether it sees the true state."""
+        """Whether it is given the true state."""
         ...
 
     def reset(self, goal: Observation, seeds: Sequence[int]) -> None:

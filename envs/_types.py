@@ -76,6 +76,8 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     max_episode_steps: ClassVar[int]
     tolerance: ClassVar[float]
     """Task distance up to which a state is at the goal, metres."""
+    headline: ClassVar[str] = "final"
+    """Which success the tables head: `ever`, `hold` or `final`."""
     version: ClassVar[int] = 0
     behaviour_mix: ClassVar[dict[str, float]]
     """Names of behaviours (`envs/_behaviours.py`) and their shares in a collected data set."""

@@ -59,6 +59,7 @@ class Ball(GoalEnv):
 
     max_episode_steps: ClassVar[int] = 40
     tolerance: ClassVar[float] = 0.06
+    headline: ClassVar[str] = "hold"
     version: ClassVar[int] = 0
     vector_class: ClassVar[str] = "BallVectorEnv"
     behaviour_mix: ClassVar[dict[str, float]] = {"noise": 0.5, "waypoints": 0.5}

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,8 +36,10 @@ def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ResourceError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+    finally:
+        with suppress(OSError):  # already renamed, or the parent is no folder
+            part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,10 +58,14 @@ def write_npz(path: Path, arrays: Arrays) -> None:
 
 
 def append_line(path: Path, record: Mapping[str, object]) -> None:
-    """Append one JSON line and force it to disk: once this returns, a kill does not lose it."""
+    """Append one JSON line and force it to disk: once this returns, a kill does not lose it.
+
+    An unfinished last line (a kill, or a full disk, while appending) is cut off first.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        with path.open("ab+") as file:
+            file.truncate(_end_of_lines(file))
             file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -82,22 +88,19 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """Read a file of JSON lines; an unfinished last line (a kill while appending) is cut off the file.
+    """Read a file of JSON lines; an unfinished last line (a kill while appending) does not count.
 
     Raises:
-        DataError: a line other than the last is not JSON.
+        DataError: a line is not JSON.
     """
     if not path.exists():
         return []
-    data = path.read_bytes()
-    whole, _, torn = data.rpartition(b"\n")
-    if torn:
-        write(path, lambda file: file.write(whole + b"\n" if whole else b""))
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
     records = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             records.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} line {number} is not JSON ({error}); restore the file") from error
     return records
 
@@ -165,6 +168,16 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return process != os.getpid()
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """Where the last finished line of a file ends."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - 1, 0))
+    if file.read(1) in {b"\n", b""}:
+        return end
+    file.seek(0)
+    return file.read().rfind(b"\n") + 1
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,7 +16,10 @@ Needs = Literal["values", "gradient", "path"]
 class CostFunction(Protocol):
     """All that most planners see of the world."""
 
-    differentiable: bool
+    @property
+    def differentiable(self) -> bool:
+        """Whether gradients flow from the cost to the actions."""
+        ...
 
     def __call__(self, actions: Tensor, /) -> Tensor:
         """Costs (B, K), lower is better, of actions (B, K, H, A') in [-1, 1]."""
@@ -48,7 +51,7 @@ class Plan:
         actions: (B, H, A') in [-1, 1], the best sequence that was evaluated at any time.
         cost: (B,), its cost.
         keep: (B, E, H, A'), sequences worth proposing again (shifted) next time; the first one is `actions`.
-        trace: (B, iterations), the best cost so far after each iteration.
+        trace: (B, iterations), the best cost so far after each iteration; a last look after them may have found a lower one.
         iterations: how many were done.
         evaluations: cost evaluations per problem.
         on_time: whether the deadline, if any, was kept.

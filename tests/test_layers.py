@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = ["envs", "world_model", "planning", "agents", "eval"]
-LEAVES = {"imagoal.find", "imagoal.errors", "imagoal.files", "imagoal.progress"}
+LEAVES = {"imagoal.__version__", "imagoal.find", "imagoal.errors", "imagoal.files", "imagoal.progress"}
 BELOW = {folder: set(ORDER[: level + 1]) for level, folder in enumerate(ORDER)}
 SOURCES = [path for folder in ORDER for path in sorted((ROOT / folder).rglob("*.py"))]
 

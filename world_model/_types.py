@@ -111,6 +111,14 @@ class Predictor(nn.Module):
 
     history: int
 
+    @property
+    def unit(self) -> Tensor:
+        """What an error is divided by in training: broadcasts over (N, D); 1 unless a subclass scales its dimensions."""
+        return torch.ones(())
+
+    def fit_scale(self, latents: Tensor, deltas: Tensor) -> None:
+        """Adapt to latents (F, N, D) and to their changes (M, N, D) in one model step, before training; by default nothing."""
+
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
         """The latents after each step.
 

@@ -1,0 +1,158 @@
+"""From what the command line says to an agent: the world model, the chain, the distance at each place."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagoal import find
+from imagoal.agents._types import Agent, Planning
+from imagoal.envs import GoalEnv
+from imagoal.errors import UsageError
+from imagoal.planning._goal_cost import Distance, Over, euclid
+from imagoal.planning._types import Planner
+from imagoal.world_model import _model
+from imagoal.world_model._chain import Chain
+from imagoal.world_model._frames import to_tensor
+from imagoal.world_model._types import Place, WorldModel
+from imagoal.world_model.simulator import Simulator
+
+DISTANCES = {"state": "task", "frame": "euclid", "latent": "euclid", "probe": "euclid"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        agent: entry or `package.module:Class`.
+        world_model: `simulator`, the folder of a trained world model, the name of a shipped one, or empty.
+        readouts: folder of a world model whose encoder and probe a model without its own borrows; or empty.
+        planner: what searches.
+        at: where the cost is measured; empty for the model's own place.
+        over: how distances along the horizon become a cost.
+        replan_every: env steps between plans.
+        warm_start: whether the last plan is proposed again.
+        trust: import what files name outside this package.
+    """
+
+    agent: str
+    world_model: str
+    readouts: str
+    planner: Planner
+    at: Place | None
+    over: Over
+    replan_every: int
+    warm_start: bool = True
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """An agent, how a result describes it, and the hashes of what it was made from."""
+
+    agent: Agent
+    description: dict[str, Any]
+    gallery: _model.Gallery | None
+    hashes: dict[str, str | None]
+
+
+def build(request: Request, env: GoalEnv) -> Built:
+    """The agent that was asked for.
+
+    Raises:
+        UsageError: names, places or sizes that do not go together.
+        DataError: a damaged or foreign folder.
+    """
+    folder = _folder(request.world_model, request.trust)
+    readouts = _folder(request.readouts, request.trust) or folder
+    model = _world_model(request, folder, env)
+    agent_class = find.find("agent", request.agent)
+    planning = None
+    if model is not None:
+        at = request.at or model.place
+        chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
+        planning = Planning(
+            model, chain, request.planner, at, distance(env, at), request.over, request.replan_every, request.warm_start
+        )
+    agent: Agent = agent_class(env, planning)
+    path = model_path(request.world_model) if folder else None
+    hashes = {
+        "data_hash": folder.config.get("data_hash") if folder else None,
+        "weights_hash": _model.weights_hash(path) if path else None,
+    }
+    shown = readouts.gallery if readouts else None
+    return Built(agent, _describe(request, agent, planning, folder), shown, hashes)
+
+
+def distance(env: GoalEnv, at: Place) -> Distance:
+    """The distance at a place: the task's own at `state`, Euclid's elsewhere."""
+    if at != "state":
+        return euclid
+
+    def task(states: Tensor, goals: Tensor) -> Tensor:
+        return torch.from_numpy(np.asarray(env.task_distance(states.numpy(), goals.numpy()))).float()
+
+    return task
+
+
+def model_path(name: str) -> Path:
+    """Where a world model's folder is: the path itself, or a shipped one of that name."""
+    shipped = find.folder("world_model") / "weights" / name
+    path = Path(name)
+    if not path.exists() and (shipped / "MANIFEST.json").exists():
+        return shipped
+    return path / "model" if (path / "model").is_dir() else path
+
+
+def _folder(name: str, trust: bool) -> _model.LatentFolder | None:
+    if name in {"", "simulator"}:
+        return None
+    return _model.load(model_path(name), trust)
+
+
+def _world_model(request: Request, folder: _model.LatentFolder | None, env: GoalEnv) -> WorldModel | None:
+    if request.world_model == "simulator":
+        return Simulator(env)
+    if folder is None:
+        return None
+    wanted = (env.action_space.shape or (1,))[0] * folder.model.action_block
+    if folder.model.action_size != wanted:
+        raise UsageError(
+            f"world model {request.world_model} wants actions of size {folder.model.action_size}, the env gives {wanted}; "
+            "name a world model that was trained on this env"
+        )
+    return folder.model
+
+
+def _render(env: GoalEnv) -> Any:
+    def render(states: Tensor) -> Tensor:
+        return to_tensor(env.render_states(states.numpy()))
+
+    return render
+
+
+def _describe(request: Request, agent: Agent, planning: Planning | None, folder: _model.LatentFolder | None) -> dict[str, Any]:
+    """The `agent` of a result."""
+    described: dict[str, Any] = {"name": request.agent, "planner": None, "world_model": None, "encoder": None, "cost": None}
+    if planning is not None:
+        planner: Any = planning.planner
+        described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)}
+        described["planner"] |= {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
+        described["world_model"] = find.name_of("world-model", type(planning.model))
+        described["cost"] = {"at": planning.at, "distance": DISTANCES[planning.at], "agent_weight": None}
+        described["cost"] |= dataclasses.asdict(planning.over)
+    if planning is not None and folder is not None:
+        config: Any = folder.encoder.config
+        described["encoder"] = {
+            "name": find.name_of("encoder", type(config)),
+            "label": folder.encoder.label,
+            "hash": folder.encoder.hash,
+        }
+    parameters = sum(p.numel() for p in folder.model.predictor.parameters()) if planning and folder else None
+    seed = folder.config.get("training_seed") if planning and folder else None
+    return described | {"privileged": agent.privileged, "training_seed": seed, "parameters": parameters}

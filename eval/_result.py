@@ -1,0 +1,123 @@
+"""The result file, `imagoal.result/1`: what was run, how it went, and where it comes from."""
+
+import dataclasses
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imagoal import __version__, files, find
+from imagoal.errors import DataError
+from imagoal.eval._run import EpisodeResult, Protocol
+
+SCHEMA = "imagoal.result/1"
+ROLES = ("headline", "floor", "ceiling", "gap", "baseline", "ablation")
+PACKAGES = ("torch", "numpy", "scipy", "gymnasium", "mujoco")
+
+
+def assemble(
+    protocol: Protocol,
+    env: str,
+    role: str,
+    agent: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    episodes: Sequence[EpisodeResult],
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A result with its two hashes."""
+    lines = [line_of(episode) for episode in episodes]
+    described = dataclasses.asdict(protocol) | {"hash": protocol.hash}
+    result = {
+        "schema": SCHEMA,
+        "protocol": described,
+        "env": env,
+        "env_options": {},
+        "role": role,
+        "agent": dict(agent),
+        "summary": dict(summary),
+        "episodes": lines,
+        "provenance": dict(provenance),
+        "replay_hash": files.hash_of([described, dict(agent), lines]),
+    }
+    return result | {"sha256": files.hash_of(result)}
+
+
+def line_of(episode: EpisodeResult) -> dict[str, Any]:
+    """An episode as the result file holds it: all but the times, which differ from run to run."""
+    line = dataclasses.asdict(episode)
+    del line["plans"]
+    return line
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A result file, checked against its own hash.
+
+    Raises:
+        DataError: missing, damaged, edited, or of another schema.
+    """
+    result = files.read_json(path)
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        raise DataError(f"{path} is no result file; expected schema {SCHEMA!r}")
+    without = {key: value for key, value in result.items() if key != "sha256"}
+    if files.hash_of(without) != result.get("sha256"):
+        raise DataError(f"{path} does not match its own sha256: it was edited or damaged; run the command in it again")
+    return result
+
+
+def provenance(
+    config: Mapping[str, Any], seeds: Mapping[str, int | None], wall_s: float, **hashes: str | None
+) -> dict[str, Any]:
+    """Where a result comes from: command, versions, hardware, commit, hashes of data and weights."""
+    commit, dirty = _commit()
+    return {
+        "command": shlex.join(["imagoal", *sys.argv[1:]]),
+        "config": dict(config),
+        "seeds": dict(seeds),
+        "versions": {"imagoal": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+        "device": "cpu",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit,
+        "dirty": dirty,
+        "data_hash": hashes.get("data_hash"),
+        "weights_hash": hashes.get("weights_hash"),
+        "wall_s": round(wall_s, 1),
+    }
+
+
+def hardware() -> str:
+    """The processor and the matrix units that decide its speed."""
+    name, flags = platform.processor() or platform.machine(), ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        fields = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
+        fields = {key.strip(): value.strip() for key, value in fields.items()}
+        name, flags = fields.get("model name", name), fields.get("flags", "")
+    units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if unit in flags.split()]
+    return f"{name} ({', '.join(units) or 'no wide vector unit known'})"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> tuple[str | None, bool]:
+    """The commit that the code is at, and whether files differ from it; an installed copy has none."""
+    root = find.folder("eval").parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None, True
+    return head.stdout.strip(), bool(changed.stdout.strip())

@@ -1,0 +1,62 @@
+"""From episodes to the numbers that a table shows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from imagoal.eval._run import EpisodeResult
+
+ENOUGH_FOR_P99 = 662
+"""Plans from which a 99th percentile means something (MLPerf's early stopping bound)."""
+
+
+def rate(successes: Sequence[bool]) -> dict[str, float | int]:
+    """Share of successes with its Wilson 95 % interval, and n."""
+    if not successes:
+        return {"rate": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+    found = binomtest(sum(successes), len(successes))
+    interval = found.proportion_ci(0.95, method="wilson")
+    share = sum(successes) / len(successes)
+    return {"rate": share, "low": float(interval.low), "high": float(interval.high), "n": len(successes)}
+
+
+def summarise(episodes: Sequence[EpisodeResult], batch: int, replan_every: int, peak_mb: float) -> dict[str, Any]:
+    """The `summary` of a result; trivial tasks are excluded and counted, failed episodes count as unsuccessful."""
+    counted = [episode for episode in episodes if not episode.trivial]
+    plans = [plan for episode in episodes for plan in episode.plans]
+    steps = [episode.steps_to_goal for episode in counted if episode.steps_to_goal is not None]
+    return {
+        "success": {kind: rate([getattr(episode, kind) for episode in counted]) for kind in ("ever", "hold", "final")},
+        "excluded_trivial": len(episodes) - len(counted),
+        "failed_episodes": sum(episode.early_end is not None for episode in counted),
+        "steps_to_goal": {"median": float(np.median(steps)) if steps else None, "n": len(steps)},
+        "final_distance": {"median": _median([episode.final_distance for episode in counted]), "unit": "m"},
+        "latency_ms": latency(episodes, batch, replan_every),
+        "evaluations_per_plan": _median([plan["evaluations"] for plan in plans]) if plans else None,
+        "peak_mb": round(peak_mb, 1),
+    }
+
+
+def latency(episodes: Sequence[EpisodeResult], batch: int, replan_every: int) -> dict[str, Any] | None:
+    """Milliseconds of the plans by phase; the first plan of the run is `cold` and not among the others."""
+    plans = [plan for episode in episodes for plan in episode.plans]
+    if not plans:
+        return None
+    cold, warm = plans[0], plans[1:] or plans
+    whole = np.array([plan["plan"] for plan in warm])
+    phases = {phase: round(_median([plan[phase] for plan in warm]), 4) for phase in ("encode", "rollout", "refit")}
+    per_plan, per_action = percentiles(whole), percentiles(whole / replan_every)
+    head = {"n": len(warm), "batch": batch, "cold": cold["plan"], "per_plan": per_plan, "per_action": per_action}
+    return head | phases | {"deadline": None, "missed": 0}
+
+
+def percentiles(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:
+    """p50, p90, and p99 if there are enough values for it."""
+    p50, p90, p99 = (round(float(value), 4) for value in np.percentile(values, [50, 90, 99]))
+    return {"p50": p50, "p90": p90, "p99": p99 if len(values) >= ENOUGH_FOR_P99 else None}
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if values else float("nan")

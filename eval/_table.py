@@ -1,0 +1,45 @@
+"""Results as a table of text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HEAD = ("env", "agent", "world model", "encoder", "cost", "planner", "hold %", "final %", "ever %", "n", "ms/action p50", "p90")
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """One line per result; the rates with their Wilson 95 % intervals."""
+    rows = [HEAD, *(cells(result) for result in results)]
+    used = [column for column in range(len(HEAD)) if any(row[column] for row in rows[1:])]
+    widths = {column: max(len(row[column]) for row in rows) for column in used}
+    lines = ["  ".join(row[column].ljust(widths[column]) for column in used).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * widths[column] for column in used), *lines[1:]])
+
+
+def cells(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of one result, as in `HEAD`; empty where there is nothing to say."""
+    agent, summary = result["agent"], result["summary"]
+    times = (summary["latency_ms"] or {}).get("per_action", {})
+    encoder = agent["encoder"]
+    return (
+        result["env"].rpartition("/")[2].partition("-v")[0],
+        agent["name"] + (" (privileged)" if agent["privileged"] else ""),
+        agent["world_model"] or "",
+        encoder["label"] if encoder else "",
+        agent["cost"]["at"] if agent["cost"] else "",
+        budget(agent["planner"]),
+        *(share(summary["success"][kind]) for kind in ("hold", "final", "ever")),
+        str(summary["success"]["hold"]["n"]),
+        *(f"{times[p]:.1f}" if times.get(p) is not None else "" for p in ("p50", "p90")),
+    )
+
+
+def budget(planner: Mapping[str, Any] | None) -> str:
+    """A planner and its budget, e.g. `cem 64x4 H8`."""
+    if planner is None:
+        return ""
+    return f"{planner['name']} {planner['num_samples']}x{planner['iterations']} H{planner['horizon']}"
+
+
+def share(rate: Mapping[str, float]) -> str:
+    """A rate with its interval, in percent, e.g. `97.5 [94.3, 98.9]`."""
+    return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"

@@ -1,0 +1,35 @@
+"""Flags that the learning verbs share, and what they mean."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from imagoal.errors import UsageError
+
+Folder = Annotated[Path, tyro.conf.arg(name="run")]
+
+
+@dataclass(frozen=True)
+class Common:
+    """Flags of every verb that computes."""
+
+    seed: int = 0
+    """Of everything random."""
+    threads: int = 1
+    """CPU threads."""
+
+    def prepare(self) -> None:
+        """Set torch up as the flags say.
+
+        Raises:
+            UsageError: more threads than CPUs.
+        """
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not 1 <= self.threads <= cpus:
+            raise UsageError(f"threads = {self.threads}; expected from 1 to {cpus}, the CPUs here")
+        import torch
+
+        torch.set_num_threads(self.threads)

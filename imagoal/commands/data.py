@@ -1,0 +1,92 @@
+"""`imagoal data`."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:  # the door stays quick
+    from imagoal.envs._store import Store
+    from imagoal.envs._types import Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a store holds (info), or whether every byte of it is as it was written (verify)."""
+
+    action: Annotated[Literal["info", "verify"], tyro.conf.Positional] = "info"
+    """info or verify."""
+    data: Path
+    """Folder of the store."""
+
+    def run(self) -> int:
+        """Print the answer; 3 if something is damaged."""
+        from imagoal.envs._store import Store
+
+        store = Store.open(self.data)
+        return _verify(store) if self.action == "verify" else _info(store)
+
+
+def _verify(store: "Store") -> int:
+    from imagoal.envs._cache import drop_damaged_cache
+    from imagoal.errors import DataError
+
+    problems = store.verify()
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise DataError(f"{store.path} is damaged; problems: {len(problems)}, listed above")
+    print(f"{store.path}: {len(store)} episodes, every byte as it was written")
+    if drop_damaged_cache(store):
+        print("the cache differed from the episodes and was removed; it is made again when needed")
+    return 0
+
+
+def _info(store: "Store") -> int:
+    records = store.records
+    frames = sum(record.length + 1 for record in records)
+    raw = frames * store.spec.frame_shape[0] * store.spec.frame_shape[1] * 3
+    behaviours = Counter(record.behaviour for record in records)
+    lines = {
+        "env": store.spec.env,
+        "episodes": f"{len(store):,}",
+        "transitions": f"{frames - len(store):,}",
+        "behaviours": ", ".join(f"{name} {count}" for name, count in sorted(behaviours.items())),
+        "size": f"{sum(record.bytes for record in records) / 1e6:.1f} MB, {raw / 1e6:.1f} MB of frames unpacked",
+        "hash": store.hash,
+        **_coverage(store),
+    }
+    for name, text in lines.items():
+        print(f"{name:<13}{text}")
+    return 0
+
+
+def _coverage(store: "Store") -> dict[str, str]:
+    """How much of its range the first visible object was seen in, and how often it moved."""
+    from imagoal.envs import make
+
+    if not store.spec.env.startswith("imagoal/") or ":" in store.spec.env:
+        return {"coverage": "not known: a store's name of a foreign env is not followed"}
+    if not len(store):
+        return {}
+    env = make(store.spec.env)
+    places = [env.visible(store.read(record.id).states)[:, :2] for record in store.records]
+    visited, moved = _measure(places)
+    return {"coverage": f"{visited:.0%} of 8 x 8 cells of the object's range", "moved": f"{moved:.0%} of transitions"}
+
+
+def _measure(places: "list[Floats]") -> tuple[float, float]:
+    """Shares of 8 x 8 cells visited, and of transitions in which the object moved by more than 1 % of its range.
+
+    Args:
+        places: for each episode, the object's positions (T + 1, 2), metres.
+    """
+    import numpy as np
+
+    every = np.concatenate(places)
+    low, size = every.min(0), np.maximum(np.ptp(every, axis=0), 1e-9)
+    cells = np.minimum((every - low) / size * 8, 7).astype(int)
+    moves = np.concatenate([np.linalg.norm(np.diff(place, axis=0), axis=-1) for place in places])
+    return len(np.unique(cells, axis=0)) / 8 ** every.shape[1], float(np.mean(moves > 0.01 * size.max()))

@@ -1,0 +1,94 @@
+"""`imagoal train`."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from imagoal.commands._common import Common, Folder
+from imagoal.errors import UsageError
+from imagoal.flags import Named
+from imagoal.world_model._loop import Schedule
+
+GALLERY = 1024
+"""Frames that a model keeps to show what it imagines."""
+
+
+@dataclass(frozen=True)
+class Train(Common):
+    """Freeze an encoder, encode a store once, and train a world model on the latents."""
+
+    data: Path = Path("runs/data")
+    """Store, from `imagoal collect`."""
+    encoder: str = "runs/encoder"
+    """Encoder folder (or the run folder that holds it), or an entry, e.g. effnet_lite0."""
+    run_dir: Folder = Path("runs/model")
+    """Run folder; the world model is written to its `model`."""
+    kind: Literal["latent"] = "latent"
+    """Kind of world model."""
+    predictor: Annotated[Any, Named("predictor", "mlp")] = None
+    """What imagines the next latents."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """How long and how fast it learns."""
+    future: int = 5
+    """Imagined model steps that the rollout loss covers."""
+    action_block: int = 1
+    """Env steps per model step."""
+    reduce: int = 0
+    """Leading principal components to which a frame's tokens are reduced, as one vector; 0 leaves them as they are."""
+    trust: bool = False
+    """Import what a file names outside this package."""
+
+    def run(self) -> int:
+        """Train, or continue, and write the world model."""
+        self.prepare()
+        from imagoal.envs._cache import open_cache
+        from imagoal.envs._store import Store
+        from imagoal.world_model import _model, _probe, _train
+        from imagoal.world_model._named import describe
+        from imagoal.world_model._run import opened
+
+        if self.future < 1 or self.action_block < 1 or self.reduce < 0:
+            raise UsageError(
+                f"future = {self.future}, action_block = {self.action_block}, reduce = {self.reduce}; expected >= 1, 1, 0"
+            )
+        store = Store.open(self.data)
+        cache = open_cache(store)
+        encoder = self._encoder(cache)
+        config = {
+            "seed": self.seed,
+            "future": self.future,
+            "action_block": self.action_block,
+            "schedule": asdict(self.schedule),
+        }
+        config["predictor"] = describe("predictor", self.predictor)
+        with opened(self.run_dir, "train", config, {"data": store.hash, "encoder": encoder.hash}) as run:
+            if run.done:
+                print(f"{self.run_dir} is complete: nothing to do")
+                return 0
+            positions = _probe.visible_positions(store.spec.env, cache.states)
+            trained = _train.train(
+                cache, positions, encoder, self.predictor, self.schedule, self.future, self.action_block, self.seed, run
+            )
+            origin = {
+                "env": store.spec.env,
+                "data_hash": store.hash,
+                "training_seed": self.seed,
+                "probe_errors_m": trained.errors,
+            }
+            folder = _model.assemble(cache, encoder, trained, self.action_block, GALLERY, origin)
+            _model.save(self.run_dir / "model", folder, self.predictor)
+            run.finish(probe_errors_m=trained.errors, encoder_hash=encoder.hash)
+        errors = ", ".join(f"{100 * error:.1f}" for error in trained.errors)
+        print(f"wrote {self.run_dir / 'model'}: position off by {errors} cm now and after 1, 2, ... imagined steps")
+        return 0
+
+    def _encoder(self, cache: Any) -> Any:
+        """The encoder that was named, frozen."""
+        from imagoal.world_model import _frozen
+        from imagoal.world_model._windows import frame_rows, split
+
+        encoder = _frozen.named(self.encoder, self.trust)
+        if not self.reduce:
+            return encoder
+        rows = frame_rows(cache, split(cache)[0], 2000, self.seed)
+        return encoder.with_reduction(cache.frames[rows], self.reduce, self.seed)

@@ -1,0 +1,40 @@
+"""What a planner is asked to look at first: the previous plan, shifted, and doing nothing."""
+
+import torch
+from torch import Tensor
+
+from imagoal.errors import UsageError
+from imagoal.planning._types import Plan
+
+
+def no_op(problems: int, horizon: int, action_size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The sequence that does nothing, once for each problem: zeros (B, 1, H, A')."""
+    return torch.zeros(problems, 1, horizon, action_size, dtype=dtype)
+
+
+def shift(keep: Tensor, steps: int) -> Tensor:
+    """Sequences (B, E, H, A') without their first `steps` model steps, which were executed, and rest at the end.
+
+    The end is padded with zeros rather than with the last action: nothing was ever imagined there, a plan that arrived should
+    stay, and one that did not is improved by the search.
+
+    Raises:
+        UsageError: `steps` is negative.
+    """
+    if steps < 0:
+        raise UsageError(f"a plan cannot be shifted by {steps} model steps; expected 0 or more")
+    rest = torch.zeros_like(keep[:, :, :steps])
+    return torch.cat([keep[:, :, steps:], rest], 2)
+
+
+def propose(previous: Plan | None, executed: int, idle: Tensor) -> Tensor:
+    """Proposals (B, E, H, A') for the next plan: the previous one first, if there was one, and always doing nothing.
+
+    Args:
+        previous: the last plan for these problems.
+        executed: how many of its model steps were executed.
+        idle: from `no_op`, (B, 1, H, A').
+    """
+    if previous is None:
+        return idle
+    return torch.cat([shift(previous.keep, executed).to(idle), idle], 1)

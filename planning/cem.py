@@ -1,0 +1,90 @@
+"""The cross-entropy method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from imagoal.errors import UsageError
+from imagoal.planning._checks import check_field, check_proposals
+from imagoal.planning._noise import normal
+from imagoal.planning._search import Search
+from imagoal.planning._types import CostFunction, Needs, Plan
+
+
+@dataclass(frozen=True)
+class CEM:
+    """The cross-entropy method: refit a normal distribution to the elites of its own samples.
+
+    Rubinstein 1999 (doi 10.1023/A:1010091220143); de Boer et al. 2005 (doi 10.1007/s10479-005-5724-z); in planning with learned
+    models, Chua et al. 2018 (arXiv 1805.12114). Samples are clamped to [-1, 1]; the mean is evaluated beside the next samples,
+    the last one by itself, and the best sequence ever seen is returned (as in Pinneri et al. 2020, arXiv 2008.06389).
+    Unlike there, elites are not carried over to the next iteration: with 64 samples it brought nothing.
+    """
+
+    needs: ClassVar[Needs] = "values"
+
+    horizon: int = 8
+    """Length of a plan, in model steps."""
+    num_samples: int = 64
+    """Sequences evaluated in each iteration, proposals included."""
+    num_elites: int = 8
+    """How many of the best samples the distribution is refitted to."""
+    iterations: int = 4
+    """How often samples are drawn and the distribution is refitted."""
+    init_std: float = 0.5
+    """Standard deviation of the first samples; actions span [-1, 1]."""
+    min_std: float = 0.05
+    """The standard deviation never falls below this."""
+    momentum: float = 0.0
+    """Weight of the old mean and standard deviation in the new ones, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        check_field(self, "horizon", 1)
+        check_field(self, "num_samples", 1)
+        check_field(self, "num_elites", 1)
+        if self.num_elites > self.num_samples:
+            raise UsageError(f"CEM.num_elites is {self.num_elites}; expected from 1 to num_samples, {self.num_samples}")
+        check_field(self, "iterations", 1)
+        check_field(self, "min_std", 0.0)
+        check_field(self, "init_std", float(self.min_std))
+        check_field(self, "momentum", 0.0, 0.999)
+
+    def plan(
+        self, cost: CostFunction, candidates: Tensor, generators: Sequence[Generator], deadline_ms: float | None = None
+    ) -> Plan:
+        """Search, starting from proposals (B, E, H, A'); see `Planner.plan`.
+
+        Raises:
+            UsageError: candidates or generators do not fit.
+            NumericalError: a problem has no sequence of finite cost.
+        """
+        proposals = check_proposals(candidates, self.horizon, self.num_samples, generators)
+        search = Search(cost, proposals, deadline_ms)
+        mean = proposals[:, :1]
+        std = torch.full_like(mean, self.init_std)
+        for _ in search.rounds(self.iterations):
+            samples = mean + std * normal(generators, self.num_samples - proposals.shape[1], mean)
+            population = torch.cat([proposals, samples.clamp(-1, 1)], 1)
+            elites = best(population, search.evaluate(population), self.num_elites, search.best)
+            mean, std = self._refit(elites, mean, std)
+            proposals = mean
+        search.evaluate(mean)
+        return search.result()
+
+    def _refit(self, elites: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (B, 1, H, A') of elites (B, E, H, A'), moved from the old ones by 1 - momentum."""
+        new_mean = elites.mean(1, keepdim=True)
+        new_std = (elites - new_mean).square().mean(1, keepdim=True).sqrt()
+        mean = self.momentum * mean + (1 - self.momentum) * new_mean
+        std = self.momentum * std + (1 - self.momentum) * new_std
+        return mean, std.clamp_min(self.min_std)
+
+
+def best(population: Tensor, costs: Tensor, count: int, substitute: Tensor) -> Tensor:
+    """The `count` sequences (B, count, H, A') of lowest cost (B, K); `substitute` (B, H, A') for those of infinite cost."""
+    lowest, index = costs.topk(count, dim=1, largest=False)
+    elites = population[torch.arange(len(index), device=index.device)[:, None], index]
+    return torch.where(torch.isfinite(lowest)[..., None, None], elites, substitute[:, None])

@@ -1,0 +1,144 @@
+"""A frozen encoder: a network that never changes again, its label, and a hash that proves it."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from imagoal import files, find
+from imagoal.envs._types import Frames
+from imagoal.errors import UsageError
+from imagoal.world_model import _folder, _named
+from imagoal.world_model._frames import as_float, to_tensor
+from imagoal.world_model._types import EncoderConfig, Label
+
+CHUNK = 512
+"""Frames encoded at once: bounds memory, and is large enough to be fast."""
+
+
+class Reduce(nn.Module):
+    """All tokens of a frame as one vector of its leading principal components: (M, N, D) to (M, 1, size)."""
+
+    mean: Tensor
+    basis: Tensor
+
+    def __init__(self, inputs: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("basis", torch.zeros(inputs, size))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Project (M, N, D) to (M, 1, size)."""
+        return ((latents.flatten(1) - self.mean) @ self.basis)[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenEncoder:
+    """Frames to latents, frozen.
+
+    Attributes:
+        config: the entry that built the network.
+        net: float frames (M, 3, h, w) in [0, 1] to (M, N, D); its weights are rounded to what a float16 file holds.
+        label: what the weights were trained on.
+        reduce: optional projection to one vector, fitted on frames alone.
+    """
+
+    config: EncoderConfig
+    net: nn.Module
+    label: Label
+    reduce: Reduce | None = None
+
+    def __post_init__(self) -> None:
+        for module in self._modules().values():
+            module.eval().requires_grad_(False)
+            for tensor in module.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.copy_(tensor.half().float())
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Latents (M, N, D) of frames (M, 3, h, w), u8 or float in [0, 1]."""
+        if len(frames) <= CHUNK:
+            return self._encode(frames)
+        return torch.cat([self._encode(chunk) for chunk in torch.split(frames, CHUNK)])
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of configuration, label and weights."""
+        arrays = {f"{part}.{name}": value for part, group in self._tensors().items() for name, value in group.items()}
+        weights = files.hash_arrays({name: value.numpy() for name, value in arrays.items()})
+        return files.hash_of([_named.describe("encoder", self.config), self.label, weights])
+
+    def with_reduction(self, frames: Frames, size: int, seed: int) -> "FrozenEncoder":
+        """This encoder followed by the `size` leading principal components of its latents on frames (M, h, w, 3).
+
+        Raises:
+            UsageError: there are fewer latents, or fewer frames, than components.
+        """
+        latents = self.encode(to_tensor(frames)).flatten(1)
+        if size > min(latents.shape):
+            raise UsageError(f"reduce = {size}; expected at most {min(latents.shape)}, the size of a frame's latents")
+        reduce = Reduce(latents.shape[1], size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # the algorithm starts from random directions
+            _, _, basis = torch.pca_lowrank(latents - latents.mean(0), q=size, niter=4)
+        reduce.mean.copy_(latents.mean(0))
+        reduce.basis.copy_(basis)
+        return dataclasses.replace(self, reduce=reduce)
+
+    def save(self, path: Path) -> None:
+        """Write the encoder as a folder, weights in float16."""
+        size = self.reduce.basis.shape if self.reduce else None
+        config = {"schema": "imagoal.encoder/1", "encoder": _named.describe("encoder", self.config), "label": self.label}
+        _folder.write(path, config | {"hash": self.hash, "reduce": size and list(size)}, self._tensors())
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        latents: Tensor = self.net(as_float(frames))
+        return self.reduce(latents) if self.reduce else latents
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"model": self.net} | ({"reduce": self.reduce} if self.reduce else {})
+
+    def _tensors(self) -> dict[str, dict[str, Tensor]]:
+        return {
+            part: {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
+            for part, module in self._modules().items()
+        }
+
+
+def build(config: EncoderConfig) -> FrozenEncoder:
+    """The encoder of an entry, as it comes: with its own pretrained weights, or untrained."""
+    return FrozenEncoder(config, config.build(), config.label)
+
+
+def load(path: Path, trust: bool = False) -> FrozenEncoder:
+    """An encoder from its folder.
+
+    Raises:
+        DataError: the folder is missing, damaged, or no encoder.
+    """
+    folder = _folder.read(path, schema="imagoal.encoder/1")
+    config: EncoderConfig = _named.restore("encoder", folder.config["encoder"], trust)
+    with torch.random.fork_rng(devices=[]):
+        net = config.build()
+    _folder.put(net, folder.tensors["model"], path)
+    reduce = Reduce(*folder.config["reduce"]) if folder.config["reduce"] else None
+    if reduce:
+        _folder.put(reduce, folder.tensors["reduce"], path)
+    return FrozenEncoder(config, net, folder.config["label"], reduce)
+
+
+def named(name: str, trust: bool = False) -> FrozenEncoder:
+    """An encoder by name: a folder from `save` (or a run folder that holds one), else an entry as it comes.
+
+    Raises:
+        UsageError: neither a folder nor an entry has that name.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return load(path / "encoder" if (path / "encoder").is_dir() else path, trust)
+    if "/" in name:
+        raise UsageError(f"no encoder folder {name}; make it with `imagoal pretrain`, or name one of `imagoal list encoder`")
+    return build(find.find("encoder", name)())

@@ -1,0 +1,128 @@
+"""A world model on disk: a folder with the predictor, its frozen encoder, a probe, and frames to show what it imagines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagoal import files
+from imagoal.envs._cache import FrameCache
+from imagoal.envs._types import Frames
+from imagoal.errors import DataError
+from imagoal.world_model import _folder, _frozen, _named, _probe
+from imagoal.world_model._frames import to_tensor
+from imagoal.world_model._frozen import FrozenEncoder
+from imagoal.world_model._train import Trained
+from imagoal.world_model._types import PredictorConfig
+from imagoal.world_model.latent import Latent
+
+SCHEMA = "imagoal.model/1"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Frames with their latents: an imagined latent is shown as the real frame nearest to it, since nothing decodes latents.
+
+    Attributes:
+        frames: u8 (G, h, w, 3).
+        latents: f32 (G, N, D).
+    """
+
+    frames: Frames
+    latents: Tensor
+
+    def nearest(self, latents: Tensor) -> Frames:
+        """Frames (M, h, w, 3) nearest to latents (M, N, D)."""
+        nearest: Frames = self.frames[torch.cdist(latents.flatten(1), self.latents.flatten(1)).argmin(1).numpy()]
+        return nearest
+
+    def save(self, path: Path) -> None:
+        """Write as one `.npz`."""
+        files.write_npz(path, {"frames": self.frames, "latents": self.latents.half().numpy()})
+
+
+@dataclass(frozen=True)
+class LatentFolder:
+    """What a latent world-model folder holds.
+
+    Attributes:
+        model: the world model.
+        encoder: its encoder, as a link of the chain.
+        probe: latents to visible positions.
+        gallery: frames that stand for latents.
+        config: all settings and hashes that `train` wrote.
+    """
+
+    model: Latent
+    encoder: FrozenEncoder
+    probe: _probe.Probe
+    gallery: Gallery
+    config: Mapping[str, Any]
+
+
+def assemble(
+    cache: FrameCache, encoder: FrozenEncoder, trained: Trained, block: int, gallery: int, config: Mapping[str, Any]
+) -> LatentFolder:
+    """A world model from what training gave; `config` is what else to record (env, data, seed)."""
+    model = Latent(encoder, trained.predictor, int(cache.actions.shape[1]) * block, block)
+    rows = trained.gallery_rows[:: max(1, len(trained.gallery_rows) // gallery)]
+    shown = Gallery(cache.frames[rows], encoder.encode(to_tensor(cache.frames[rows])))
+    return LatentFolder(model, encoder, trained.probe, shown, config)
+
+
+def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
+    """Write a world-model folder; `folder.config` is what else to record (env, data, seed)."""
+    tokens, size = folder.gallery.latents.shape[1:]
+    shape = {"tokens": tokens, "token_size": size, "action_size": folder.model.action_size}
+    config = {
+        "schema": SCHEMA,
+        "kind": "latent",
+        "predictor": _named.describe("predictor", predictor),
+        **shape,
+        "action_block": folder.model.action_block,
+        "encoder_hash": folder.encoder.hash,
+        **folder.config,
+    }
+    _folder.write(path, config, {"model": folder.model.predictor.state_dict()})
+    folder.encoder.save(path / "encoder")
+    folder.probe.save(path / "probe")
+    folder.gallery.save(path / "gallery.npz")
+
+
+def load(path: Path, trust: bool = False) -> LatentFolder:
+    """Read a world-model folder; a run folder stands for the `model` in it.
+
+    Raises:
+        DataError: a part is missing, damaged or foreign, or the encoder is not the one that the predictor was trained on.
+    """
+    if not (path / "MANIFEST.json").exists() and (path / "model").is_dir():
+        path = path / "model"
+    folder = _folder.read(path, SCHEMA)
+    config = folder.config
+    encoder = _frozen.load(path / "encoder", trust)
+    if encoder.hash != config["encoder_hash"]:
+        raise DataError(f"{path}/encoder is {encoder.hash[:8]}.., the predictor was trained on {config['encoder_hash'][:8]}..")
+    with torch.random.fork_rng(devices=[]):
+        entry: PredictorConfig = _named.restore("predictor", config["predictor"], trust)
+        predictor = entry.build(config["tokens"], config["token_size"], config["action_size"])
+    _folder.put(predictor, folder.tensors["model"], path)
+    model = Latent(encoder, predictor, config["action_size"], config["action_block"])
+    return LatentFolder(model, encoder, _probe.load(path / "probe"), _gallery(path / "gallery.npz"), config)
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a world-model folder: of its manifests, which hold the hashes of all files."""
+    manifests = sorted(path.rglob("MANIFEST.json"))
+    return files.hash_of([[str(file.relative_to(path)), files.read_json(file)] for file in manifests])
+
+
+def _gallery(path: Path) -> Gallery:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return Gallery(data["frames"], torch.from_numpy(data["latents"]).float())
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged or missing ({error}); restore the folder") from error

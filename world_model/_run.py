@@ -1,0 +1,119 @@
+"""A run folder: what was asked, what happened, and checkpoints from which the same bits continue."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import imagoal
+from imagoal import files
+from imagoal.errors import DataError
+from imagoal.world_model import _folder
+
+KEEP = 2
+"""Checkpoints that are kept."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that this process holds: `run.json`, `metrics.jsonl`, `latest`, `checkpoints/`."""
+
+    path: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has come to its end."""
+        return bool(files.read_json(self.path / "run.json")["status"] == "done")
+
+    def finish(self, **results: object) -> None:
+        """Mark the run as done, with what came of it."""
+        record = files.read_json(self.path / "run.json")
+        files.write_json(self.path / "run.json", record | {"status": "done", "results": results})
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Append one line to `metrics.jsonl`."""
+        files.append_line(self.path / "metrics.jsonl", {"step": step, **numbers})
+
+    def metrics(self) -> list[dict[str, float]]:
+        """All lines logged so far."""
+        return files.read_lines(self.path / "metrics.jsonl")
+
+    def save(self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write a checkpoint: network, optimiser and step; all other randomness follows from seed and step."""
+        tensors = {"model": module.state_dict(), "optimizer": _flatten(optimizer)}
+        folder = self.path / "checkpoints" / f"step-{step:06d}"
+        _folder.write(folder, {"schema": "imagoal.checkpoint/1", "step": step}, tensors)
+        files.write_text(self.path / "latest", folder.name)
+        for old in sorted(folder.parent.glob("step-??????"))[:-KEEP]:
+            _folder.remove(old)
+
+    def resume(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the newest checkpoint, if any, and return its step; lines logged after it are forgotten."""
+        if not (self.path / "latest").exists():
+            return 0
+        name = (self.path / "latest").read_text().strip()
+        folder = _folder.read(self.path / "checkpoints" / Path(name).name, schema="imagoal.checkpoint/1")
+        _folder.put(module, folder.tensors["model"], folder.path)
+        _unflatten(optimizer, folder.tensors["optimizer"])
+        step = int(folder.config["step"])
+        lines = [line for line in self.metrics() if line["step"] <= step]
+        (self.path / "metrics.jsonl").unlink(missing_ok=True)
+        for line in lines:
+            files.append_line(self.path / "metrics.jsonl", line)
+        return step
+
+
+@contextmanager
+def opened(path: Path, command: str, config: Mapping[str, Any], parents: Mapping[str, str]) -> Iterator[Run]:
+    """Hold a run folder, new or to be continued.
+
+    Args:
+        path: the folder.
+        command: the verb.
+        config: settings that decide the result.
+        parents: hashes of what the run reads, by name.
+
+    Raises:
+        DataError: the folder was made with other settings or from other data.
+        ResourceError: another process holds it.
+    """
+    asked = {"command": command, "config": dict(config), "parents": dict(parents), "version": imagoal.__version__}
+    with files.lock(path):
+        record = path / "run.json"
+        if record.exists():
+            _compare(path, files.read_json(record), asked)
+        else:
+            files.write_json(record, {"schema": "imagoal.run/1", "status": "running", **asked})
+        yield Run(path)
+
+
+def _compare(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    old, new = _flat(found), _flat(asked)
+    keys = [key for key in sorted(old.keys() | new.keys()) if key.partition(".")[0] in asked and old.get(key) != new.get(key)]
+    if keys:
+        changes = ", ".join(f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in keys[:5])
+        raise DataError(f"{path} was made with other settings ({changes}); use another --run folder, or the same settings")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: list(value) if isinstance(value, tuple) else value}
+    return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}.{name}" if prefix else str(name)).items()}
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{key}.{index}": torch.as_tensor(value) for index, group in state.items() for key, value in group.items()}
+
+
+def _unflatten(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    whole = optimizer.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        key, _, index = name.rpartition(".")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})

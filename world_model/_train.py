@@ -1,0 +1,114 @@
+"""Training a predictor on the cached latents of a frozen encoder."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagoal.envs._cache import FrameCache
+from imagoal.world_model import _probe
+from imagoal.world_model._frozen import FrozenEncoder
+from imagoal.world_model._latents import encode_all
+from imagoal.world_model._loop import Schedule, fit
+from imagoal.world_model._run import Run
+from imagoal.world_model._types import Predictor, PredictorConfig
+from imagoal.world_model._windows import Windows, frame_rows, split
+
+PROBE_FRAMES = 8000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives.
+
+    Attributes:
+        predictor: the network.
+        probe: linear read-out of the visible positions from the latents.
+        gallery_rows: flat indices of frames that stand for the latents near them when an imagined future is shown.
+        errors: the probed position's error in metres on held-out episodes, by imagined step; step 0 is the encoded frame.
+    """
+
+    predictor: Predictor
+    probe: _probe.Probe
+    gallery_rows: Any
+    errors: list[float]
+
+
+def train(
+    cache: FrameCache,
+    positions: Tensor,
+    encoder: FrozenEncoder,
+    config: PredictorConfig,
+    schedule: Schedule,
+    future: int,
+    block: int,
+    seed: int,
+    run: Run,
+) -> Trained:
+    """Encode the data once, and train a predictor on it.
+
+    The loss is the mean squared error, in units of each dimension's usual change, of one step from true latents (teacher
+    forcing) plus that of `future` steps from its own.
+
+    Args:
+        cache: the store's frames and actions.
+        positions: f32 (F, V), what each frame shows, metres; for the probe and the errors only.
+        encoder: frozen.
+        config: of the predictor.
+        schedule: length and rates.
+        future: imagined model steps that the rollout loss covers.
+        block: env steps per model step.
+        seed: of weights and batches.
+        run: holds checkpoints and metrics.
+    """
+    latents = encode_all(cache, encoder)
+    learned, held = split(cache)
+    windows = Windows(cache, cache.window_index(config.history, future, block, learned), seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        predictor = config.build(latents.shape[1], latents.shape[2], windows.action_size)
+    _fit_scale(predictor, windows, latents)
+
+    def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
+        forced, rolled = losses(predictor, *windows.latents(latents, step, schedule.batch))
+        return forced + rolled, {"forced": float(forced.detach()), "rolled": float(rolled.detach())}
+
+    fit(predictor, loss_at, schedule, run, "train")
+    rows = frame_rows(cache, learned, PROBE_FRAMES, seed)
+    probe = _probe.fit(latents[rows].float(), positions[rows])
+    tested = Windows(cache, cache.window_index(config.history, future, block, held), seed)
+    return Trained(predictor, probe, rows, probe_errors(predictor, probe, tested, latents, positions))
+
+
+def losses(predictor: Predictor, latents: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Teacher-forced and rolled-out error on windows (M, L, N, D) and actions (M, L - 1, A'), relative to usual changes."""
+    history, unit = predictor.history, predictor.unit
+    following = latents[:, history:]
+    forced = predictor(latents[:, :-1], actions)[:, history - 1 :]
+    memory = predictor.start(latents[:, :history], actions[:, : history - 1])
+    rolled, _ = predictor.unroll(memory, actions[:, history - 1 :])
+    return ((forced - following) / unit).square().mean(), ((rolled - following) / unit).square().mean()
+
+
+@torch.no_grad()
+def probe_errors(
+    predictor: Predictor, probe: _probe.Probe, windows: Windows, latents: Tensor, positions: Tensor, count: int = 2000
+) -> list[float]:
+    """Mean distance in metres between probed and true positions, for the frame itself and after 1, 2, ... imagined steps."""
+    ids = np.random.default_rng([windows.seed, 11]).integers(0, len(windows.index), count)
+    rows = torch.from_numpy(windows.index.rows(ids))
+    actions = torch.from_numpy(windows.index.actions(windows.cache.actions, ids))
+    past, history = latents[rows[:, : predictor.history]].float(), predictor.history
+    imagined, _ = predictor.unroll(predictor.start(past, actions[:, : history - 1]), actions[:, history - 1 :])
+    path = torch.cat([past[:, -1:], imagined], 1)
+    probed = probe(path.flatten(0, 1)).reshape(*path.shape[:2], -1)
+    return [float(error) for error in (probed - positions[rows[:, history - 1 :]]).norm(dim=-1).mean(0)]
+
+
+def _fit_scale(predictor: Predictor, windows: Windows, latents: Tensor) -> None:
+    ids = np.random.default_rng([windows.seed, 3]).integers(0, len(windows.index), 4096)
+    rows = windows.index.rows(ids)
+    now, following = (latents[rows[:, column]].float() for column in (-2, -1))
+    predictor.fit_scale(now, following - now)
