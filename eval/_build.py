@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._types import Place, WorldModel
 from imagoal.world_model.simulator import Simulator
 
-DISTANCES = {"state": "task", "frame": "euclid", "latent": "euclid", "probe": "euclid"}
+DistanceName = Literal["task", "slowness", "euclid"]
+DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "euclid"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Request:
         readouts: folder of a world model whose encoder and probe a model without its own borrows; or empty.
         planner: what searches.
         at: where the cost is measured; empty for the model's own place.
+        distance: at that place; None for the place's own: the task's at `state`, slowness at `latent`, else Euclid's.
         over: how distances along the horizon become a cost.
         replan_every: env steps between plans.
         warm_start: whether the last plan is proposed again.
@@ -45,6 +47,7 @@ class Request:
     readouts: str
     planner: Planner
     at: Place | None
+    distance: DistanceName | None
     over: Over
     replan_every: int
     warm_start: bool = True
@@ -76,9 +79,9 @@ def build(request: Request, env: GoalEnv) -> Built:
     if model is not None:
         at = request.at or model.place
         chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
-        planning = Planning(
-            model, chain, request.planner, at, distance(env, at), request.over, request.replan_every, request.warm_start
-        )
+        name = request.distance or DEFAULT_DISTANCES[at]
+        measure = distance(name, at, env, readouts)
+        planning = Planning(model, chain, request.planner, at, measure, request.over, request.replan_every, request.warm_start)
     agent: Agent = agent_class(env, planning)
     path = model_path(request.world_model) if folder else None
     hashes = {
@@ -89,10 +92,18 @@ def build(request: Request, env: GoalEnv) -> Built:
     return Built(agent, _describe(request, agent, planning, folder), shown, hashes)
 
 
-def distance(env: GoalEnv, at: Place) -> Distance:
-    """The distance at a place: the task's own at `state`, Euclid's elsewhere."""
-    if at != "state":
+def distance(name: DistanceName, at: Place, env: GoalEnv, readouts: _model.LatentFolder | None) -> Distance:
+    """A distance by name.
+
+    Raises:
+        UsageError: it does not exist at that place.
+    """
+    if name == "euclid":
         return euclid
+    if name == "slowness" and at == "latent" and readouts is not None:
+        return readouts.metric
+    if name != "task" or at != "state":
+        raise UsageError(f"no distance {name!r} at {at}; task is at state, slowness at latent, euclid anywhere")
 
     def task(states: Tensor, goals: Tensor) -> Tensor:
         return torch.from_numpy(np.asarray(env.task_distance(states.numpy(), goals.numpy()))).float()
@@ -144,7 +155,8 @@ def _describe(request: Request, agent: Agent, planning: Planning | None, folder:
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)}
         described["planner"] |= {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
         described["world_model"] = find.name_of("world-model", type(planning.model))
-        described["cost"] = {"at": planning.at, "distance": DISTANCES[planning.at], "agent_weight": None}
+        name = request.distance or DEFAULT_DISTANCES[planning.at]
+        described["cost"] = {"at": planning.at, "distance": name, "agent_weight": None}
         described["cost"] |= dataclasses.asdict(planning.over)
     if planning is not None and folder is not None:
         config: Any = folder.encoder.config

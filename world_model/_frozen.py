@@ -121,8 +121,7 @@ def load(path: Path, trust: bool = False) -> FrozenEncoder:
     """
     folder = _folder.read(path, schema="imagoal.encoder/1")
     config: EncoderConfig = _named.restore("encoder", folder.config["encoder"], trust)
-    with torch.random.fork_rng(devices=[]):
-        net = config.build()
+    net = config.layers()
     _folder.put(net, folder.tensors["model"], path)
     reduce = Reduce(*folder.config["reduce"]) if folder.config["reduce"] else None
     if reduce:

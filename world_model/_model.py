@@ -13,7 +13,7 @@ from imagoal import files
 from imagoal.envs._cache import FrameCache
 from imagoal.envs._types import Frames
 from imagoal.errors import DataError
-from imagoal.world_model import _folder, _frozen, _named, _probe
+from imagoal.world_model import _folder, _frozen, _metric, _named, _probe
 from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._train import Trained
@@ -52,6 +52,7 @@ class LatentFolder:
     Attributes:
         model: the world model.
         encoder: its encoder, as a link of the chain.
+        metric: distance between latents.
         probe: latents to visible positions.
         gallery: frames that stand for latents.
         config: all settings and hashes that `train` wrote.
@@ -59,6 +60,7 @@ class LatentFolder:
 
     model: Latent
     encoder: FrozenEncoder
+    metric: _metric.Slowness
     probe: _probe.Probe
     gallery: Gallery
     config: Mapping[str, Any]
@@ -71,7 +73,7 @@ def assemble(
     model = Latent(encoder, trained.predictor, int(cache.actions.shape[1]) * block, block)
     rows = trained.gallery_rows[:: max(1, len(trained.gallery_rows) // gallery)]
     shown = Gallery(cache.frames[rows], encoder.encode(to_tensor(cache.frames[rows])))
-    return LatentFolder(model, encoder, trained.probe, shown, config)
+    return LatentFolder(model, encoder, trained.metric, trained.probe, shown, config)
 
 
 def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
@@ -89,6 +91,7 @@ def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
     }
     _folder.write(path, config, {"model": folder.model.predictor.state_dict()})
     folder.encoder.save(path / "encoder")
+    folder.metric.save(path / "metric")
     folder.probe.save(path / "probe")
     folder.gallery.save(path / "gallery.npz")
 
@@ -111,7 +114,8 @@ def load(path: Path, trust: bool = False) -> LatentFolder:
         predictor = entry.build(config["tokens"], config["token_size"], config["action_size"])
     _folder.put(predictor, folder.tensors["model"], path)
     model = Latent(encoder, predictor, config["action_size"], config["action_block"])
-    return LatentFolder(model, encoder, _probe.load(path / "probe"), _gallery(path / "gallery.npz"), config)
+    metric, probe, gallery = _metric.load(path / "metric"), _probe.load(path / "probe"), _gallery(path / "gallery.npz")
+    return LatentFolder(model, encoder, metric, probe, gallery, config)
 
 
 def weights_hash(path: Path) -> str:

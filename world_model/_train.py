@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from imagoal.envs._cache import FrameCache
-from imagoal.world_model import _probe
+from imagoal.world_model import _metric, _probe
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._latents import encode_all
 from imagoal.world_model._loop import Schedule, fit
@@ -25,12 +25,14 @@ class Trained:
 
     Attributes:
         predictor: the network.
+        metric: distance between latents.
         probe: linear read-out of the visible positions from the latents.
         gallery_rows: flat indices of frames that stand for the latents near them when an imagined future is shown.
         errors: the probed position's error in metres on held-out episodes, by imagined step; step 0 is the encoded frame.
     """
 
     predictor: Predictor
+    metric: _metric.Slowness
     probe: _probe.Probe
     gallery_rows: Any
     errors: list[float]
@@ -69,7 +71,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         predictor = config.build(latents.shape[1], latents.shape[2], windows.action_size)
-    _fit_scale(predictor, windows, latents)
+    predictor.fit_scale(*_changes(windows, latents))
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
         forced, rolled = losses(predictor, *windows.latents(latents, step, schedule.batch))
@@ -79,7 +81,13 @@ def train(
     rows = frame_rows(cache, learned, PROBE_FRAMES, seed)
     probe = _probe.fit(latents[rows].float(), positions[rows])
     tested = Windows(cache, cache.window_index(config.history, future, block, held), seed)
-    return Trained(predictor, probe, rows, probe_errors(predictor, probe, tested, latents, positions))
+    return Trained(
+        predictor,
+        _metric.fit(_changes(windows, latents)[1]),
+        probe,
+        rows,
+        probe_errors(predictor, probe, tested, latents, positions),
+    )
 
 
 def losses(predictor: Predictor, latents: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,8 +115,9 @@ def probe_errors(
     return [float(error) for error in (probed - positions[rows[:, history - 1 :]]).norm(dim=-1).mean(0)]
 
 
-def _fit_scale(predictor: Predictor, windows: Windows, latents: Tensor) -> None:
-    ids = np.random.default_rng([windows.seed, 3]).integers(0, len(windows.index), 4096)
+def _changes(windows: Windows, latents: Tensor, count: int = 8192) -> tuple[Tensor, Tensor]:
+    """Latents (M, N, D) drawn from the windows, and their changes (M, N, D) in the model step that follows."""
+    ids = np.random.default_rng([windows.seed, 3]).integers(0, len(windows.index), count)
     rows = windows.index.rows(ids)
     now, following = (latents[rows[:, column]].float() for column in (-2, -1))
-    predictor.fit_scale(now, following - now)
+    return now, following - now

@@ -88,6 +88,10 @@ class EncoderConfig(Protocol):
         """The network; its weights depend on nothing but the configuration."""
         ...
 
+    def layers(self) -> nn.Module:
+        """The same network with any weights, for whoever has them saved: needs no package that only holds weights."""
+        ...
+
 
 class PredictorConfig(Protocol):
     """An entry of `world_model/predictors/`: a frozen dataclass that builds the network."""

@@ -25,6 +25,8 @@ class Eval(Common):
     """What searches."""
     cost: Literal["state", "frame", "latent", "probe"] | None = None
     """Place where the cost is measured; the model's own place if not said."""
+    distance: Literal["task", "slowness", "euclid"] | None = None
+    """Distance there: task (at state), slowness (at latent), euclid (anywhere); the place's own if not said."""
     over: Over = field(default_factory=Over)
     """How the distances along the horizon become one cost."""
     replan_every: int = 1
@@ -57,6 +59,7 @@ class Eval(Common):
             self.readouts,
             self.planner,
             self.cost,
+            self.distance,
             self.over,
             self.replan_every,
             self.warm_start,

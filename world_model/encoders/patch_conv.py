@@ -37,6 +37,10 @@ class PatchConv:
 
     def build(self) -> nn.Module:
         """The network: float frames (M, 3, 64, 64) to (M, 1, D)."""
+        return self.layers()
+
+    def layers(self) -> nn.Module:
+        """The same: its random weights come from nowhere else."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return _Net(self)

@@ -19,7 +19,7 @@ class SIGReg:
 
     normalise: ClassVar[bool] = True
 
-    weight: float = 0.05
+    weight: float = 0.005
     """Of the regulariser against the prediction error."""
     directions: int = 256
     """Random projections, drawn anew at each step."""
