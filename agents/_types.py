@@ -56,12 +56,15 @@ class Decision:
         milliseconds: of a plan, by phase: `encode`, `rollout`, `refit`, and `plan` for all; empty where none was made.
         plan: what the planner found, if one was asked at this step.
         cost: (B,) of that plan.
+        imagine: until the next `act`, gives the future (B, H, ...) that this plan is thought to lead to, at the world model's
+            place. A recorder calls it; nothing is imagined again otherwise.
     """
 
     actions: Tensor
     milliseconds: Mapping[str, float]
     plan: Plan | None = None
     cost: Tensor | None = None
+    imagine: Callable[[], Tensor] | None = None
 
 
 class Agent(Protocol):

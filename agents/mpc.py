@@ -53,8 +53,19 @@ class MPC:
         action = self.plan.actions.reshape(len(self.seeds), self.planning.planner.horizon * block, -1)[:, since]
         self.actions.append(action)
         if since == 0:
-            return Decision(action, milliseconds, self.plan, self.plan.cost)
+            return Decision(action, milliseconds, self.plan, self.plan.cost, self.imagine)
         return Decision(action, {})
+
+    @torch.no_grad()
+    def imagine(self) -> Tensor:
+        """The future (B, H, ...) that the current plan is thought to lead to, at the world model's place.
+
+        Raises:
+            UsageError: there is no plan yet.
+        """
+        if self.plan is None or self.belief is None:
+            raise UsageError("nothing is planned yet, so nothing is imagined; call act first")
+        return self.goal_cost.bind(self.belief).imagine(self.plan.actions[:, None])[:, 0]
 
     def _replan(self, now: Observation) -> dict[str, float]:
         """Make a new plan; milliseconds by phase."""

@@ -56,12 +56,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Built:
-    """An agent, how a result describes it, and the hashes of what it was made from."""
+    """An agent, how a result describes it, and what it was made from.
+
+    Attributes:
+        agent: what acts.
+        description: the `agent` of a result.
+        gallery: frames that stand for latents, if there are latents.
+        hashes: of data and weights.
+        planning: what the agent plans with, if it does.
+    """
 
     agent: Agent
     description: dict[str, Any]
     gallery: _model.Gallery | None
     hashes: dict[str, str | None]
+    planning: Planning | None
 
 
 def build(request: Request, env: GoalEnv) -> Built:
@@ -89,7 +98,7 @@ def build(request: Request, env: GoalEnv) -> Built:
         "weights_hash": _model.weights_hash(path) if path else None,
     }
     shown = readouts.gallery if readouts else None
-    return Built(agent, _describe(request, agent, planning, folder), shown, hashes)
+    return Built(agent, _describe(request, agent, planning, folder), shown, hashes, planning)
 
 
 def distance(name: DistanceName, at: Place, env: GoalEnv, readouts: _model.LatentFolder | None) -> Distance:

@@ -1,0 +1,56 @@
+"""Flags that say who acts, and where: shared by the verbs that run an agent."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from imagoal.commands._common import Common
+from imagoal.flags import Named
+from imagoal.planning._goal_cost import Over
+
+if TYPE_CHECKING:
+    from imagoal.eval._build import Request
+
+
+@dataclass(frozen=True)
+class Agency(Common):
+    """An env, and an agent with all that it plans with."""
+
+    env: str = "ball"
+    """Entry, id, or package.module:Class."""
+    agent: str = "mpc"
+    """What acts."""
+    world_model: str = ""
+    """Folder of a trained world model, name of a shipped one (Ball-latent), or `simulator`; for agents that plan."""
+    readouts: str = ""
+    """World model whose encoder and probe are borrowed by a model without its own."""
+    planner: Annotated[Any, Named("planner", "cem")] = None
+    """What searches."""
+    cost: Literal["state", "frame", "latent", "probe"] | None = None
+    """Place where the cost is measured; the model's own place if not said."""
+    distance: Literal["task", "slowness", "euclid"] | None = None
+    """Distance there: task (at state), slowness (at latent), euclid (anywhere); the place's own if not said."""
+    over: Over = field(default_factory=Over)
+    """How the distances along the horizon become one cost."""
+    replan_every: int = 1
+    """Env steps between plans."""
+    warm_start: bool = True
+    """Whether the last plan, shifted, is proposed again."""
+    trust: bool = False
+    """Import what a file names outside this package."""
+
+    def request(self) -> "Request":
+        """The agent that these flags ask for."""
+        from imagoal.eval._build import Request
+
+        return Request(
+            self.agent,
+            self.world_model,
+            self.readouts,
+            self.planner,
+            self.cost,
+            self.distance,
+            self.over,
+            self.replan_every,
+            self.warm_start,
+            self.trust,
+        )

@@ -1,0 +1,48 @@
+"""`imagoal plan`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagoal.commands._agency import Agency
+from imagoal.commands._common import Folder
+from imagoal.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Plan(Agency):
+    """Run one task and show it as a moving picture: what the agent sees, what it imagines, the goal."""
+
+    tasks: str = "dev"
+    """dev, test, or an .npz file."""
+    task: int = 0
+    """Which task of the list, from 0."""
+    run_dir: Folder = Path("runs/plan")
+    """Run folder; `plan.webp` and `episode.npz` are written there, over those of an earlier run."""
+    out: Path | None = None
+    """Another place for the moving picture: a .webp (lossless) or .gif file."""
+    scale: int | None = None
+    """Screen pixels per pixel of the env; by default such that a panel is some 256 wide."""
+
+    def __post_init__(self) -> None:
+        if self.out is not None and self.out.suffix not in {".webp", ".gif"}:
+            raise UsageError(f"out = {self.out}; expected a name that ends in .webp or .gif")
+        if self.scale is not None and not 1 <= self.scale <= 32:
+            raise UsageError(f"scale = {self.scale}; expected from 1 to 32")
+
+    def run(self) -> int:
+        """Run the task, write picture and episode, and say how it went."""
+        self.prepare()
+        from imagoal.envs import make
+        from imagoal.eval import _film, _picture
+        from imagoal.eval._build import build
+        from imagoal.eval._tasks import choose
+
+        env = make(self.env)
+        tasks = choose(env, self.tasks)
+        film = _film.record(env, build(self.request(), env), tasks, self.task)
+        picture = self.out or self.run_dir / "plan.webp"
+        film.save(self.run_dir / "episode.npz")
+        _picture.save(picture, _picture.draw(film, self.scale))
+        print(film.summary(self.replan_every))
+        print(f"wrote {picture} and {self.run_dir / 'episode.npz'}")
+        return 0
