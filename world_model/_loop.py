@@ -22,7 +22,7 @@ BAD_STEPS = 5
 class Schedule:
     """How long and how fast a network learns."""
 
-    steps: int = 3000
+    steps: int = 1500
     """Optimiser steps."""
     batch: int = 256
     """Windows per step."""

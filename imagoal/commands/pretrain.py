@@ -22,7 +22,7 @@ class Pretrain(Common):
     """What keeps the embedding from collapsing."""
     encoder: PatchConv = field(default_factory=PatchConv)
     """The network."""
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=1200, batch=64))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=600, batch=64))
     """How long and how fast it learns."""
     future: int = 3
     """Imagined steps that are compared with the true embeddings."""

@@ -73,6 +73,7 @@ class Train(Common):
                 "env": store.spec.env,
                 "data_hash": store.hash,
                 "training_seed": self.seed,
+                "settings": config,
                 "probe_errors_m": trained.errors,
             }
             folder = _model.assemble(cache, encoder, trained, self.action_block, GALLERY, origin)
