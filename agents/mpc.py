@@ -88,7 +88,7 @@ class MPC:
     def _past(self, state: Tensor | None, new: int | None) -> Past:
         """The last frames that the model looks at, and the action blocks between them."""
         block = self.planning.model.action_block
-        count = min(len(self.frames), max(self.planning.model.history, new or 0))
+        count = min(len(self.frames), max(self.planning.model.history, 1 + (new or 0)))  # the new ones, and what they follow
         frames = torch.stack(self.frames[-count:], 1)
         actions = torch.zeros(len(frames), 0, self.planning.model.action_size)
         if count > 1:

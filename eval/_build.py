@@ -22,6 +22,7 @@ from imagoal.world_model._types import Place, WorldModel
 from imagoal.world_model.simulator import Simulator
 
 DistanceName = Literal["task", "slowness", "euclid"]
+ANOTHER = "name a world model that was trained on this env"
 DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "euclid"}
 
 
@@ -80,25 +81,23 @@ def build(request: Request, env: GoalEnv) -> Built:
         UsageError: names, places or sizes that do not go together.
         DataError: a damaged or foreign folder.
     """
-    folder = _folder(request.world_model, request.trust)
-    readouts = _folder(request.readouts, request.trust) or folder
-    model = _world_model(request, folder, env)
     agent_class = find.find("agent", request.agent)
-    planning = None
-    if model is not None:
-        at = request.at or model.place
-        chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
-        name = request.distance or DEFAULT_DISTANCES[at]
-        measure = distance(name, at, env, readouts)
-        planning = Planning(model, chain, request.planner, at, measure, request.over, request.replan_every, request.warm_start)
+    folder = _folder(request.world_model, request.trust, env)
+    readouts = _folder(request.readouts, request.trust, env) or folder
+    model = _world_model(request, folder, env)
+    planning = _planning(request, env, model, readouts) if model else None
     agent: Agent = agent_class(env, planning)
-    path = model_path(request.world_model) if folder else None
-    hashes = {
-        "data_hash": folder.config.get("data_hash") if folder else None,
-        "weights_hash": _model.weights_hash(path) if path else None,
-    }
-    shown = readouts.gallery if readouts else None
-    return Built(agent, _describe(request, agent, planning, folder), shown, hashes, planning)
+    description = _describe(request, agent, planning, folder, readouts)
+    return Built(agent, description, readouts.gallery if readouts else None, _hashes(request, folder), planning)
+
+
+def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: _model.LatentFolder | None) -> Planning:
+    """All that the agent plans with."""
+    at = request.at or model.place
+    chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
+    chain.check(model.place, at)  # before the distance, which has nothing to measure with where nothing leads
+    measure = distance(request.distance or DEFAULT_DISTANCES[at], at, env, readouts)
+    return Planning(model, chain, request.planner, at, measure, request.over, request.replan_every, request.warm_start)
 
 
 def distance(name: DistanceName, at: Place, env: GoalEnv, readouts: _model.LatentFolder | None) -> Distance:
@@ -129,10 +128,15 @@ def model_path(name: str) -> Path:
     return path / "model" if (path / "model").is_dir() else path
 
 
-def _folder(name: str, trust: bool) -> _model.LatentFolder | None:
+def _folder(name: str, trust: bool, env: GoalEnv) -> _model.LatentFolder | None:
+    """The world-model folder of that name, if it is one, and its encoder can read the env's frames."""
     if name in {"", "simulator"}:
         return None
-    return _model.load(model_path(name), trust)
+    folder = _model.load(model_path(name), trust)
+    seen, shown = folder.gallery.frames.shape[1:], env.observation_space["image"].shape  # type: ignore[index]
+    if seen != shown:
+        raise UsageError(f"world model {name} sees frames {seen}, the env shows {shown}; {ANOTHER}")
+    return folder
 
 
 def _world_model(request: Request, folder: _model.LatentFolder | None, env: GoalEnv) -> WorldModel | None:
@@ -142,10 +146,8 @@ def _world_model(request: Request, folder: _model.LatentFolder | None, env: Goal
         return None
     wanted = (env.action_space.shape or (1,))[0] * folder.model.action_block
     if folder.model.action_size != wanted:
-        raise UsageError(
-            f"world model {request.world_model} wants actions of size {folder.model.action_size}, the env gives {wanted}; "
-            "name a world model that was trained on this env"
-        )
+        found = folder.model.action_size
+        raise UsageError(f"world model {request.world_model} wants actions of size {found}, the env {wanted}; {ANOTHER}")
     return folder.model
 
 
@@ -156,24 +158,38 @@ def _render(env: GoalEnv) -> Any:
     return render
 
 
-def _describe(request: Request, agent: Agent, planning: Planning | None, folder: _model.LatentFolder | None) -> dict[str, Any]:
+def _hashes(request: Request, folder: _model.LatentFolder | None) -> dict[str, str | None]:
+    """Of data and weights; of what is borrowed only where something is."""
+    hashes = {
+        "data_hash": folder.config.get("data_hash") if folder else None,
+        "weights_hash": _model.weights_hash(model_path(request.world_model)) if folder else None,
+    }
+    if request.readouts:
+        hashes["readouts_hash"] = _model.weights_hash(model_path(request.readouts))
+    return hashes
+
+
+def _describe(
+    request: Request,
+    agent: Agent,
+    planning: Planning | None,
+    folder: _model.LatentFolder | None,
+    readouts: _model.LatentFolder | None,
+) -> dict[str, Any]:
     """The `agent` of a result."""
-    described: dict[str, Any] = {"name": request.agent, "planner": None, "world_model": None, "encoder": None, "cost": None}
+    described: dict[str, Any] = {"name": request.agent, "privileged": agent.privileged}
+    described |= dict.fromkeys(("planner", "world_model", "encoder", "cost", "training_seed", "parameters"))
     if planning is not None:
         planner: Any = planning.planner
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)}
         described["planner"] |= {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
         described["world_model"] = find.name_of("world-model", type(planning.model))
         name = request.distance or DEFAULT_DISTANCES[planning.at]
-        described["cost"] = {"at": planning.at, "distance": name, "agent_weight": None}
-        described["cost"] |= dataclasses.asdict(planning.over)
-    if planning is not None and folder is not None:
-        config: Any = folder.encoder.config
-        described["encoder"] = {
-            "name": find.name_of("encoder", type(config)),
-            "label": folder.encoder.label,
-            "hash": folder.encoder.hash,
-        }
-    parameters = sum(p.numel() for p in folder.model.predictor.parameters()) if planning and folder else None
-    seed = folder.config.get("training_seed") if planning and folder else None
-    return described | {"privileged": agent.privileged, "training_seed": seed, "parameters": parameters}
+        described["cost"] = {"at": planning.at, "distance": name, "agent_weight": None, **dataclasses.asdict(planning.over)}
+    if readouts is not None:
+        encoder, config = readouts.encoder, type(readouts.encoder.config)
+        described["encoder"] = {"name": find.name_of("encoder", config), "label": encoder.label, "hash": encoder.hash}
+    if folder is not None:
+        described["training_seed"] = folder.config.get("training_seed")
+        described["parameters"] = sum(p.numel() for p in folder.model.predictor.parameters())
+    return described

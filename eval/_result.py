@@ -71,13 +71,21 @@ def load(path: Path) -> dict[str, Any]:
     return result
 
 
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]], config: Mapping[str, Any]) -> None:
+    """Write a table that is no row of tasks (curves, errors, gates), `imagoal.table/1`."""
+    origin = provenance(config, {}, 0.0)
+    command = origin.pop("command")
+    table = {"schema": "imagoal.table/1", "command": command, "columns": list(columns), "rows": [list(row) for row in rows]}
+    files.write_json(path, table | {"provenance": origin})
+
+
 def provenance(
     config: Mapping[str, Any], seeds: Mapping[str, int | None], wall_s: float, **hashes: str | None
 ) -> dict[str, Any]:
     """Where a result comes from: command, versions, hardware, commit, hashes of data and weights."""
     commit, dirty = _commit()
     return {
-        "command": shlex.join(["imagoal", *sys.argv[1:]]),
+        "command": _command(),
         "config": dict(config),
         "seeds": dict(seeds),
         "versions": {"imagoal": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
@@ -103,6 +111,12 @@ def hardware() -> str:
         name, flags = fields.get("model name", name), fields.get("flags", "")
     units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if unit in flags.split()]
     return f"{name} ({', '.join(units) or 'no wide vector unit known'})"
+
+
+def _command() -> str:
+    """The command line that is running, as a user would type it."""
+    program = ["imagoal"] if Path(sys.argv[0]).name in {"imagoal", "__main__.py"} else ["python", sys.argv[0]]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _version(package: str) -> str | None:

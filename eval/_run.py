@@ -108,27 +108,22 @@ def run_tasks(
 ) -> list[EpisodeResult]:
     """Run the tasks with these ids side by side, each for `steps` steps.
 
-    An episode whose env fails counts as unsuccessful and says why; an agent never sees `info`.
+    An episode whose env fails under way counts as unsuccessful and says why, and the others go on; an agent never sees `info`.
 
     Raises:
-        EnvError: the agent's action is not finite or has another shape.
+        EnvError: an episode cannot start, or the agent's action is not finite or has another shape.
     """
-    envs = [env_maker() for _ in ids]
-    chosen, seeds = [tasks.task(i) for i in ids], [int(tasks.seeds[i]) for i in ids]
-    starts = zip(envs, seeds, chosen, strict=True)
-    frames = [env.reset(seed=seed, options={"task": task})[0]["image"] for env, seed, task in starts]
-    goal = _observation([task.goal_image for task in chosen], [task.goal for task in chosen], agent.privileged)
-    agent.reset(goal, seeds)
-    runs = [_Episode(env) for env in envs]
+    runs = [_Episode(env_maker(), tasks, i) for i in ids]
+    goal = _observation([run.task.goal_image for run in runs], [run.task.goal for run in runs], agent.privileged)
+    agent.reset(goal, [run.seed for run in runs])
     for _ in range(steps):
-        decision = agent.act(_observation(frames, [env.state() for env in envs], agent.privileged))
-        actions = _checked(decision.actions, envs[0])
+        decision = agent.act(_observation([run.frame for run in runs], [run.path[-1] for run in runs], agent.privileged))
+        actions = _checked(decision.actions, (len(runs), *(runs[0].env.action_space.shape or ())))
         for row, (run, action) in enumerate(zip(runs, actions, strict=True)):
             if record:
-                record(ids[row], Moment(frames[row], decision, row))
-            frames[row] = run.step(action, frames[row])
-            run.note(decision)
-    return [run.result(i, tasks) for run, i in zip(runs, ids, strict=True)]
+                record(ids[row], Moment(run.frame, decision, row))
+            run.step(action, decision)
+    return [run.result() for run in runs]
 
 
 def _observation(frames: Sequence[Frames], states: Sequence[Floats], privileged: bool) -> Observation:
@@ -136,66 +131,90 @@ def _observation(frames: Sequence[Frames], states: Sequence[Floats], privileged:
     return Observation(to_tensor(np.stack(frames)), state)
 
 
-def _checked(actions: torch.Tensor, env: GoalEnv) -> Actions:
+def _checked(actions: torch.Tensor, wanted: tuple[int, ...]) -> Actions:
     values = np.asarray(actions.detach().cpu().numpy(), dtype=np.float32)
-    wanted = env.action_space.shape or ()
-    if values.shape[1:] != wanted or not np.all(np.isfinite(values)):
-        raise EnvError(f"the agent's actions have shape {values.shape[1:]} or are not finite; expected {wanted} finite numbers")
+    if values.shape != wanted:
+        raise EnvError(f"the agent's actions have shape {values.shape}; expected {wanted}; mend the agent")
+    if not np.all(np.isfinite(values)):
+        raise EnvError(f"the agent's actions are {values.tolist()}; expected finite numbers in [-1, 1]; mend the agent")
     return values
 
 
 class _Episode:
-    """One episode under way: the env, the path, the plans' times."""
+    """One episode under way: the env, the frame on show, the path so far, the plans' times."""
 
-    def __init__(self, env: GoalEnv) -> None:
-        self.env = env
-        self.path = [env.state()]
+    def __init__(self, env: GoalEnv, tasks: TaskList, index: int) -> None:
+        self.env, self.index = env, index
+        self.task, self.seed = tasks.task(index), int(tasks.seeds[index])
         self.digest = hashlib.sha256()
         self.iterations: list[int] = []
         self.plans: list[dict[str, float]] = []
+        self.over = False
         self.early_end: str | None = None
+        try:
+            self.frame, state = self._seen(env.reset(seed=self.seed, options={"task": self.task})[0])
+        except Exception as error:  # a foreign env may raise anything
+            raise EnvError(f"task {index} (seed {self.seed}) cannot start: {_named(error)}; mend the env") from error
+        self.path = [state]
 
-    def step(self, action: Actions, frame: Frames) -> Frames:
-        """One env step; the next frame, or the same one once the env has failed."""
+    def step(self, action: Actions, decision: Decision) -> None:
+        """One env step; once the env has failed, only the agent goes on, before the same frame."""
         self.digest.update(np.ascontiguousarray(action, np.float32).tobytes())
-        if self.early_end is None:
-            try:
-                frame = self.env.step(action)[0]["image"]
-                self.path.append(self.env.state())
-            except Exception as error:  # a foreign env may raise anything; the episode is lost, the run is not
-                self.early_end = f"{type(error).__name__}: {error} at step {len(self.path) - 1}"
-        return frame
-
-    def note(self, decision: Decision) -> None:
-        """Keep what a plan took."""
         if decision.plan is not None:
             self.iterations.append(decision.plan.iterations)
             times = {phase: round(value, 4) for phase, value in decision.milliseconds.items()}
             self.plans.append(times | {"evaluations": decision.plan.evaluations})
+        if self.early_end is None:
+            self.early_end = self._advance(action)
 
-    def result(self, index: int, tasks: TaskList) -> EpisodeResult:
+    def _advance(self, action: Actions) -> str | None:
+        """Advance the env; what ended the episode before its time, if anything did."""
+        number = len(self.path) - 1
+        if self.over:
+            return f"the env ended the episode after {number} steps"
+        try:
+            observation, _, terminated, truncated, _ = self.env.step(action)
+            self.frame, state = self._seen(observation)
+        except Exception as error:  # a foreign env may raise anything; the episode is lost, the run is not
+            return f"{_named(error)} at step {number}"
+        self.path.append(state)
+        self.over = bool(terminated or truncated)
+        return None
+
+    def _seen(self, observation: dict[str, Frames]) -> tuple[Frames, Floats]:
+        """Frame and state now, if they are what an env owes."""
+        frame, state = observation["image"], self.env.state()
+        wanted = self.task.goal_image
+        if frame.dtype != wanted.dtype or frame.shape != wanted.shape:
+            raise EnvError(f"frame is {frame.dtype} {frame.shape}, expected {wanted.dtype} {wanted.shape}")
+        if state.shape != self.task.goal.shape or not np.all(np.isfinite(state)):
+            raise EnvError(f"state is {state.tolist()}, expected {self.task.goal.size} finite numbers")
+        return frame, state
+
+    def result(self) -> EpisodeResult:
         """The line of this episode."""
-        task = tasks.task(index)
-        path = np.stack(self.path)
+        task, path = self.task, np.stack(self.path)
         there = self.env.at_goal(path[1:], task.goal) & (self.early_end is None)
-        first = int(np.argmax(there)) + 1 if there.any() else None
-        ended = float(self.env.task_distance(path[-1], task.goal))
         return EpisodeResult(
-            index,
-            int(tasks.seeds[index]),
-            round(task.difficulty, 6),
-            bool(trivial(self.env, task)),
-            bool(there.any()),
-            longest_streak(there) >= HOLD_STEPS,
-            bool(len(there) and there[-1]),
-            first,
-            round(float(self.env.task_distance(path[0], task.goal)), 6),
-            round(ended, 6),
-            self.early_end,
-            self.iterations or None,
-            self.digest.hexdigest(),
-            self.plans,
+            id=self.index,
+            seed=self.seed,
+            difficulty=round(task.difficulty, 6),
+            trivial=bool(trivial(self.env, task)),
+            ever=bool(there.any()),
+            hold=longest_streak(there) >= HOLD_STEPS,
+            final=bool(len(there) and there[-1]),
+            steps_to_goal=int(np.argmax(there)) + 1 if there.any() else None,
+            start_distance=round(float(self.env.task_distance(path[0], task.goal)), 6),
+            final_distance=round(float(self.env.task_distance(path[-1], task.goal)), 6),
+            early_end=self.early_end,
+            iterations=self.iterations or None,
+            actions_sha256=self.digest.hexdigest(),
+            plans=self.plans,
         )
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def longest_streak(there: Bools) -> int:

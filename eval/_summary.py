@@ -31,10 +31,10 @@ def summarise(episodes: Sequence[EpisodeResult], batch: int, replan_every: int, 
         "success": {kind: rate([getattr(episode, kind) for episode in counted]) for kind in ("ever", "hold", "final")},
         "excluded_trivial": len(episodes) - len(counted),
         "failed_episodes": sum(episode.early_end is not None for episode in counted),
-        "steps_to_goal": {"median": float(np.median(steps)) if steps else None, "n": len(steps)},
+        "steps_to_goal": {"median": _median(steps), "n": len(steps)},
         "final_distance": {"median": _median([episode.final_distance for episode in counted]), "unit": "m"},
         "latency_ms": latency(episodes, batch, replan_every),
-        "evaluations_per_plan": _median([plan["evaluations"] for plan in plans]) if plans else None,
+        "evaluations_per_plan": _median([plan["evaluations"] for plan in plans]),
         "peak_mb": round(peak_mb, 1),
     }
 
@@ -46,7 +46,7 @@ def latency(episodes: Sequence[EpisodeResult], batch: int, replan_every: int) ->
         return None
     cold, warm = plans[0], plans[1:] or plans
     whole = np.array([plan["plan"] for plan in warm])
-    phases = {phase: round(_median([plan[phase] for plan in warm]), 4) for phase in ("encode", "rollout", "refit")}
+    phases = {phase: round(float(np.median([plan[phase] for plan in warm])), 4) for phase in ("encode", "rollout", "refit")}
     per_plan, per_action = percentiles(whole), percentiles(whole / replan_every)
     head = {"n": len(warm), "batch": batch, "cold": cold["plan"], "per_plan": per_plan, "per_action": per_action}
     return head | phases | {"deadline": None, "missed": 0}
@@ -58,5 +58,5 @@ def percentiles(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, floa
     return {"p50": p50, "p90": p90, "p99": p99 if len(values) >= ENOUGH_FOR_P99 else None}
 
 
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values)) if values else float("nan")
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

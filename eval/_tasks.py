@@ -113,7 +113,7 @@ def frozen(env: GoalEnv, split: Split) -> TaskList:
     """
     path = find.folder("eval") / "tasks" / f"{short_name(env_id(env))}-{split}.npz"
     if not path.exists():
-        raise UsageError(f"no frozen {split} tasks for {env_id(env)} ({path.name}); pass a file of your own, or `--tasks new`")
+        raise UsageError(f"no frozen {split} tasks for {env_id(env)} ({path.name}); pass --tasks FILE.npz, a list of your own")
     return load(path)
 
 
@@ -123,13 +123,39 @@ def load(path: Path) -> TaskList:
     Raises:
         DataError: the file is missing, damaged or foreign.
     """
+    if not path.is_file():
+        raise DataError(f"no file {path}; expected a list of tasks; name another, or dev or test")
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-        split = str(arrays.pop("split"))
-        return TaskList(env=str(arrays.pop("env")), split="dev" if split == "dev" else "test", **arrays)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no list of tasks ({error}); restore it") from error
+        tasks = TaskList(env=str(arrays.pop("env")), split=_split(str(arrays.pop("split"))), **arrays)
+        _check(tasks)
+    except Exception as error:  # whatever a damaged or hostile file makes the parsers raise
+        raise DataError(f"{path} is no list of tasks ({type(error).__name__}: {error}); restore it") from error
+    return tasks
+
+
+def _split(name: str) -> Split:
+    if name not in SEEDS:
+        raise ValueError(f"split {name!r}, expected dev or test")
+    return "dev" if name == "dev" else "test"
+
+
+def _check(tasks: TaskList) -> None:
+    """Refuse arrays that do not describe one task or more."""
+    count, size = tasks.starts.shape
+    height, width = tasks.goal_images.shape[1:3]
+    wanted = {
+        "seeds": ("<i8", (count,)),
+        "starts": ("<f8", (count, size)),
+        "goals": ("<f8", (count, size)),
+        "goal_images": ("|u1", (count, height, width, 3)),
+        "difficulties": ("<f8", (count,)),
+    }
+    for name, (kind, shape) in wanted.items():
+        array = getattr(tasks, name)
+        if (array.dtype.str, array.shape) != (kind, shape) or not count or not np.all(np.isfinite(array)):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected finite {np.dtype(kind)} {shape}, 1 task or more")
 
 
 def choose(env: GoalEnv, name: str) -> TaskList:
@@ -140,7 +166,7 @@ def choose(env: GoalEnv, name: str) -> TaskList:
         raise UsageError(f"tasks {name!r}; expected dev, test, or the path of an .npz file")
     tasks = load(Path(name))
     if tasks.env != env_id(env):
-        raise DataError(f"{name} holds tasks of {tasks.env}; expected {env_id(env)}")
+        raise DataError(f"{name} holds tasks of {tasks.env}; expected {env_id(env)}; name another list, or another env")
     return tasks
 
 

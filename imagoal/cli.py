@@ -15,20 +15,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 the answer is no, 2 usage, 3 data, 4 env, 5 numerical, 6 resource, 130 and 143 interrupted.
     """
-    args = list(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = [arg for arg in given if arg != "--debug"]
     if not args or args[0] in {"-h", "--help"}:
         print(_overview())
         return 0
     if args[0] == "--version":
         print(f"imagoal {__version__}")
         return 0
-    debug = "--debug" in args
-    verb, *rest = (arg for arg in args if arg != "--debug")
+    verb, *rest = args
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return _run(verb, rest)
     except (ImagoalError, OSError, MemoryError) as error:
-        if debug:
+        if len(args) < len(given):
             raise
         return _complain(error)
     except KeyboardInterrupt:

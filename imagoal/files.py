@@ -3,14 +3,16 @@
 Every write of the project goes through here. A leaf: every folder may import it.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +59,30 @@ def write_npz(path: Path, arrays: Arrays) -> None:
     write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
+def write_lines(path: Path, records: Iterable[Mapping[str, object]]) -> None:
+    """Write JSON lines, whole or not at all."""
+    write_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
+
+
+def put_folder(part: Path, path: Path) -> None:
+    """Give a finished folder its name; an old folder of that name makes way.
+
+    Rename cannot swap folders, so a kill leaves the old one, the new one, or none: never a mixture.
+    """
+    old = path.with_name(path.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        if path.exists():
+            path.replace(old)
+        part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def append_line(path: Path, record: Mapping[str, object]) -> None:
     """Append one JSON line and force it to disk: once this returns, a kill does not lose it.
 
@@ -82,7 +108,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
+        raise DataError(f"{path} is missing; restore it or make it anew") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not readable JSON ({error}); restore it or make it anew") from error
 
@@ -128,46 +154,52 @@ def hash_arrays(arrays: Arrays) -> str:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the lock of a dead process is taken over.
+    """Hold a folder for this process, by an advisory lock on its `LOCK`, which the system releases however the process ends.
 
     Raises:
-        ResourceError: a living process holds it.
+        ResourceError: another process holds it; the message says which.
     """
     path = folder / "LOCK"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _take(path)
+        file = _take(path)
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}; choose another folder") from error
+    with file:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> TextIO:
+    """The lock file, opened and locked, with this process and host written into it."""
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            with file:
+                file.seek(0)
+                owner, _, host = file.read().partition(" ")
+            if not isinstance(error, BlockingIOError):
+                raise
+            holder = f"process {owner} on {host}" if host else "another process"
+            raise ResourceError(f"{path.parent} is in use by {holder}; wait for it, or stop it") from None
+        if _is(file, path):
+            file.truncate(0)
+            file.write(f"{os.getpid()} {socket.gethostname()}")
+            file.flush()
+            return file
+        file.close()  # its last holder removed it after we had opened it
+
+
+def _is(file: TextIO, path: Path) -> bool:
+    """Whether the open file is still the one of that name."""
     try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _take(path: Path) -> None:
-    me = f"{os.getpid()} {socket.gethostname()}"
-    try:
-        with path.open("x") as file:
-            file.write(me)
-    except FileExistsError:
-        owner, _, host = path.read_text().partition(" ")
-        if host != socket.gethostname() or (owner.isdigit() and _alive(int(owner))):
-            raise ResourceError(
-                f"{path.parent} is in use by process {owner} on {host or 'an unknown host'}; "
-                f"wait for it, or delete {path} if it is gone"
-            ) from None
-        path.write_text(me)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
         return False
-    except PermissionError:
-        return True
-    return process != os.getpid()
 
 
 def _end_of_lines(file: BinaryIO) -> int:

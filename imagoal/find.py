@@ -8,6 +8,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import operator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -99,9 +100,13 @@ def name_of(kind: str, cls: type) -> str:
 def _outside(kind: str, name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{kind} {name!r} cannot be imported ({error}); expected package.module:Class") from error
+        found = operator.attrgetter(attribute)(importlib.import_module(module))
+    except Exception as error:  # a module of somebody else's may raise anything
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{kind} {name!r} cannot be imported ({why}); expected package.module:Class") from error
+    if not isinstance(found, type):
+        raise UsageError(f"{kind} {name!r} is a {type(found).__name__}; expected a class")
+    return found
 
 
 def _read(kind: str, path: Path) -> Entry:

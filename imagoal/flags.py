@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -36,15 +36,16 @@ def parse(command: type[Command], args: Sequence[str], prog: str) -> Command:
         UsageError: an unknown flag or name, or a value that a dataclass refuses; one line.
     """
     hints = get_type_hints(command, include_extras=True)
-    named = {
+    marks = {
         name: mark for name, hint in hints.items() for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Named)
     }
     rest = list(args)
-    chosen = {name: find.find(mark.kind, _take(rest, name) or mark.default) for name, mark in named.items()}
+    chosen = {name: find.find(mark.kind, _take(rest, name) or mark.default) for name, mark in marks.items()}
+    specialised = _specialise(command, marks, chosen) if marks else command
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(_specialise(command, chosen), args=rest, prog=prog)
+            return tyro.cli(specialised, args=rest, prog=prog)
     except SystemExit as stop:
         if stop.code in {0, None}:
             raise
@@ -65,17 +66,62 @@ def _take(args: list[str], name: str) -> str | None:
     return None
 
 
-def _specialise(command: type[Command], chosen: dict[str, Any]) -> type[Command]:
+def _specialise(command: type[Command], marks: dict[str, Named], chosen: dict[str, Any]) -> type[Command]:
     """The same command, its named fields typed and filled by the chosen classes."""
-    if not chosen:
-        return command
-    body: dict[str, Any] = {name: dataclasses.field(default=cls()) for name, cls in chosen.items()}
-    body |= {"__annotations__": dict(chosen), "__doc__": command.__doc__, "__module__": command.__module__}
+    body: dict[str, Any] = {"__annotations__": {}, "__doc__": command.__doc__, "__module__": command.__module__}
+    for name, cls in chosen.items():
+        body["__annotations__"][name] = Annotated[cls, tyro.conf.arg(help=_choices(name, marks[name].kind, cls))]
+        body[name] = dataclasses.field(default=_default(marks[name].kind, cls))
     return dataclass(frozen=True)(type(command.__name__, (command,), body))
 
 
+def _choices(name: str, kind: str, cls: type) -> str:
+    """The help above the fields of a chosen class."""
+    names = ", ".join(find.entries(kind))
+    return f"--{name.replace('_', '-')} NAME chooses: {names}, or package.module:Class. Fields of {find.name_of(kind, cls)}:"
+
+
+def _default(kind: str, cls: type) -> Any:
+    """An entry with the values that it has by itself.
+
+    Raises:
+        UsageError: it is no dataclass, or a field has no default.
+    """
+    if not dataclasses.is_dataclass(cls):
+        raise UsageError(f"{kind} {find.name_of(kind, cls)!r} is no dataclass, so it has no flags; make it a frozen dataclass")
+    try:
+        return cls()
+    except TypeError as error:
+        raise UsageError(f"{kind} {find.name_of(kind, cls)!r} needs a default for each field ({error})") from error
+
+
+REWORDED = (
+    (r"Error parsing (--\S+): invalid literal for int\(\) with base 10: ('.*?')", r"\1 is \2; expected a whole number"),
+    (r"Error parsing (--\S+): could not convert string to float: ('.*?')", r"\1 is \2; expected a number"),
+    (r"Error parsing (--\S+): no type matching (\S+) .*? from \[('.*?')\]\. Got errors:.*", r"\1 is \3; expected \2"),
+    (r"Error parsing \w+: ", ""),
+    (r"[Ii]nvalid choice ('.*?') for argument '(.*?)'\. Expected one of", r"\2 is \1; expected one of"),
+    (r"Missing value for argument '(.*?)'\. Expected 1 values", r"\1 has no value; expected one"),
+    (r"Unrecognized options:", "; unrecognised:"),
+    (r"Perhaps you meant:", "; did you mean"),
+    (r"Missing from .*?:", "missing:"),
+)
+"""tyro's words, and ours."""
+
+
 def _flatten(box: str) -> str:
-    """tyro's framed complaint as one line."""
-    words = re.sub(r"[│╭╮╰╯─┌┐└┘]+|\x1b\[[0-9;]*m", " ", box)
-    words = re.sub(r"For full helptext.*", "", words, flags=re.DOTALL)
-    return " ".join(words.split()).rstrip(". ") or "wrong arguments"
+    """tyro's framed complaint as one line: without its title, and without the help that it repeats."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    parts = re.split(r"│ ─+ │", "\n".join(re.findall(r"^│.*│$", plain, flags=re.MULTILINE)))
+    said = [part for part in parts if not re.search(r"For full helptext|Argument helptext", part)]
+    lines = [line for part in said for line in part.splitlines() if not line.startswith("│" + 9 * " ")]  # help of a flag
+    text = " ".join(" ".join(lines).replace("│", " ").split())
+    for theirs, ours in REWORDED:
+        text = re.sub(theirs, ours, text)
+    text = re.sub(r"(?<=one of )\(.*\)", _sorted, text)
+    return text.replace(" ;", ";").strip(";. ") or "wrong arguments"
+
+
+def _sorted(choices: re.Match[str]) -> str:
+    """tyro's choices, which come in any order: "('b', 'a')" as "a, b"."""
+    return ", ".join(sorted(re.findall(r"'(.*?)'", choices[0])))

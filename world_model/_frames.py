@@ -21,4 +21,4 @@ def to_array(frames: Tensor) -> Frames:
 
 def as_float(frames: Tensor) -> Tensor:
     """Frames in [0, 1], whether they came as u8 or as floats."""
-    return frames.float() / 255 if frames.dtype == torch.uint8 else frames
+    return frames / 255 if frames.dtype == torch.uint8 else frames

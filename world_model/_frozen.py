@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from imagoal import files, find
 from imagoal.envs._types import Frames
-from imagoal.errors import UsageError
+from imagoal.errors import DataError, UsageError
 from imagoal.world_model import _folder, _named
 from imagoal.world_model._frames import as_float, to_tensor
 from imagoal.world_model._types import EncoderConfig, Label
+
+SCHEMA = "imagoal.encoder/1"
 
 CHUNK = 512
 """Frames encoded at once: bounds memory, and is large enough to be fast."""
@@ -91,7 +93,7 @@ class FrozenEncoder:
     def save(self, path: Path) -> None:
         """Write the encoder as a folder, weights in float16."""
         size = self.reduce.basis.shape if self.reduce else None
-        config = {"schema": "imagoal.encoder/1", "encoder": _named.describe("encoder", self.config), "label": self.label}
+        config = {"schema": SCHEMA, "encoder": _named.describe("encoder", self.config), "label": self.label}
         _folder.write(path, config | {"hash": self.hash, "reduce": size and list(size)}, self._tensors())
 
     def _encode(self, frames: Tensor) -> Tensor:
@@ -117,16 +119,21 @@ def load(path: Path, trust: bool = False) -> FrozenEncoder:
     """An encoder from its folder.
 
     Raises:
-        DataError: the folder is missing, damaged, or no encoder.
+        DataError: the folder is missing, damaged, or no encoder, or its hash is not the one that it was saved with.
     """
-    folder = _folder.read(path, schema="imagoal.encoder/1")
-    config: EncoderConfig = _named.restore("encoder", folder.config["encoder"], trust)
-    net = config.layers()
-    _folder.put(net, folder.tensors["model"], path)
-    reduce = Reduce(*folder.config["reduce"]) if folder.config["reduce"] else None
-    if reduce:
-        _folder.put(reduce, folder.tensors["reduce"], path)
-    return FrozenEncoder(config, net, folder.config["label"], reduce)
+    folder = _folder.read(path, SCHEMA)
+    with _folder.understood(path):
+        config: EncoderConfig = _named.restore("encoder", folder.config["encoder"], trust)
+        net = config.layers()
+        _folder.put(net, folder.tensors["model"], path)
+        reduce = Reduce(*folder.config["reduce"]) if folder.config["reduce"] else None
+        if reduce:
+            _folder.put(reduce, folder.tensors["reduce"], path)
+        encoder = FrozenEncoder(config, net, folder.config["label"], reduce)
+        wanted = folder.config["hash"]
+    if encoder.hash != wanted:
+        raise DataError(f"{path} holds encoder {encoder.hash[:8]}.., its config.json says {wanted!s:.8}..; restore the folder")
+    return encoder
 
 
 def named(name: str, trust: bool = False) -> FrozenEncoder:

@@ -42,6 +42,8 @@ class Schedule:
         for name in ("lr", "clip"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UsageError(f"{name} = {getattr(self, name)}; expected a number above 0")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise UsageError(f"weight_decay = {self.weight_decay}; expected 0 or more")
 
     def rate(self, step: int) -> float:
         """Learning rate at a step."""
@@ -55,7 +57,8 @@ def fit(module: nn.Module, loss_at: StepLoss, schedule: Schedule, run: Run, labe
     """Train a module in place, from the run's newest checkpoint if there is one.
 
     Raises:
-        NumericalError: no finite loss in several steps in a row; the last checkpoint is good.
+        NumericalError: no finite loss and gradient in several steps in a row, or weights that are not finite; they are not
+            saved, and the last checkpoint is good.
     """
     optimizer = torch.optim.AdamW(module.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
     first, bad = run.resume(module, optimizer), 0
@@ -66,13 +69,21 @@ def fit(module: nn.Module, loss_at: StepLoss, schedule: Schedule, run: Run, labe
             value = loss.item()
             bad = 0 if _update(module, optimizer, loss, schedule, step) else bad + 1
             if bad == BAD_STEPS:
-                raise NumericalError(f"{label}: loss is {value} at step {step} of {run.path}; lower lr ({schedule.lr})")
+                raise _diverged(f"loss is {value}, or its gradient not finite, {BAD_STEPS} times", step, schedule, run)
             progress.advance(loss=value)
             if step % log_every == 0 or step + 1 == schedule.steps:
-                run.log(step, {"loss": value, **numbers} if math.isfinite(value) else numbers)
+                logged = {"loss": value, **numbers}
+                run.log(step, {name: number for name, number in logged.items() if math.isfinite(number)})
             if (step + 1) % schedule.save_every == 0 or step + 1 == schedule.steps:
+                if not all(torch.isfinite(tensor).all() for tensor in module.state_dict().values()):
+                    raise _diverged("a weight or statistic is not finite", step, schedule, run)
                 run.save(step + 1, module, optimizer)
     module.eval()
+
+
+def _diverged(what: str, step: int, schedule: Schedule, run: Run) -> NumericalError:
+    cure = f"the last checkpoint is good; try a learning rate below {schedule.lr} in another run"
+    return NumericalError(f"{run.path}: {what} at step {step}; {cure}")
 
 
 def _update(module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, schedule: Schedule, step: int) -> bool:

@@ -44,7 +44,9 @@ def load(path: Path) -> Slowness:
     Raises:
         DataError: the folder is missing, damaged, or no metric.
     """
-    return Slowness(_folder.read(path, SCHEMA).tensors["model"]["matrix"])
+    folder = _folder.read(path, SCHEMA)
+    with _folder.understood(path):
+        return Slowness(folder.tensors["model"]["matrix"])
 
 
 def fit(changes: Tensor, ridge: float = 0.03) -> Slowness:

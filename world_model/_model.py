@@ -1,5 +1,6 @@
 """A world model on disk: a folder with the predictor, its frozen encoder, a probe, and frames to show what it imagines."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from imagoal.world_model import _folder, _frozen, _metric, _named, _probe
 from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._train import Trained
-from imagoal.world_model._types import PredictorConfig
+from imagoal.world_model._types import Predictor, PredictorConfig
 from imagoal.world_model.latent import Latent
 
 SCHEMA = "imagoal.model/1"
@@ -77,7 +78,7 @@ def assemble(
 
 
 def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
-    """Write a world-model folder; `folder.config` is what else to record (env, data, seed)."""
+    """Write a world-model folder, whole or not at all; `folder.config` is what else to record (env, data, seed)."""
     tokens, size = folder.gallery.latents.shape[1:]
     shape = {"tokens": tokens, "token_size": size, "action_size": folder.model.action_size}
     config = {
@@ -89,11 +90,14 @@ def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
         "encoder_hash": folder.encoder.hash,
         **folder.config,
     }
-    _folder.write(path, config, {"model": folder.model.predictor.state_dict()})
-    folder.encoder.save(path / "encoder")
-    folder.metric.save(path / "metric")
-    folder.probe.save(path / "probe")
-    folder.gallery.save(path / "gallery.npz")
+
+    def fill(part: Path) -> None:
+        folder.encoder.save(part / "encoder")
+        folder.metric.save(part / "metric")
+        folder.probe.save(part / "probe")
+        folder.gallery.save(part / "gallery.npz")
+
+    _folder.write(path, config, {"model": folder.model.predictor.state_dict()}, fill)
 
 
 def load(path: Path, trust: bool = False) -> LatentFolder:
@@ -105,28 +109,40 @@ def load(path: Path, trust: bool = False) -> LatentFolder:
     if not (path / "MANIFEST.json").exists() and (path / "model").is_dir():
         path = path / "model"
     folder = _folder.read(path, SCHEMA)
-    config = folder.config
-    encoder = _frozen.load(path / "encoder", trust)
-    if encoder.hash != config["encoder_hash"]:
-        raise DataError(f"{path}/encoder is {encoder.hash[:8]}.., the predictor was trained on {config['encoder_hash'][:8]}..")
-    with torch.random.fork_rng(devices=[]):
-        entry: PredictorConfig = _named.restore("predictor", config["predictor"], trust)
-        predictor = entry.build(config["tokens"], config["token_size"], config["action_size"])
-    _folder.put(predictor, folder.tensors["model"], path)
-    model = Latent(encoder, predictor, config["action_size"], config["action_block"])
-    metric, probe, gallery = _metric.load(path / "metric"), _probe.load(path / "probe"), _gallery(path / "gallery.npz")
-    return LatentFolder(model, encoder, metric, probe, gallery, config)
+    with _folder.understood(path):
+        config = folder.config
+        if config["kind"] != "latent":
+            raise DataError(f"{path} holds a world model of kind {config['kind']!r}; expected 'latent'; name another folder")
+        encoder = _frozen.load(path / "encoder", trust)
+        if encoder.hash != config["encoder_hash"]:
+            trained_on = config["encoder_hash"][:8]
+            raise DataError(f"{path}/encoder is {encoder.hash[:8]}.., the predictor was trained on {trained_on}..; restore it")
+        predictor = _predictor(folder, trust)
+        model = Latent(encoder, predictor, config["action_size"], config["action_block"])
+        metric, probe = _metric.load(path / "metric"), _probe.load(path / "probe")
+        return LatentFolder(model, encoder, metric, probe, _gallery(folder.data["gallery.npz"]), config)
 
 
 def weights_hash(path: Path) -> str:
-    """SHA-256 of a world-model folder: of its manifests, which hold the hashes of all files."""
+    """SHA-256 over all weights and settings in a world-model folder: over what its manifests say of them, folder by folder."""
     manifests = sorted(path.rglob("MANIFEST.json"))
-    return files.hash_of([[str(file.relative_to(path)), files.read_json(file)] for file in manifests])
+    return files.hash_of([[str(file.relative_to(path)), _own(files.read_json(file))] for file in manifests])
 
 
-def _gallery(path: Path) -> Gallery:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return Gallery(data["frames"], torch.from_numpy(data["latents"]).float())
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is damaged or missing ({error}); restore the folder") from error
+def _own(hashes: Mapping[str, str]) -> dict[str, str]:
+    """Of a manifest, the weights and settings of that folder itself: no pictures, and nothing of its sub-folders."""
+    return {name: value for name, value in hashes.items() if "/" not in name and not name.endswith(".npz")}
+
+
+def _predictor(folder: _folder.Folder, trust: bool) -> Predictor:
+    config = folder.config
+    with torch.random.fork_rng(devices=[]):
+        entry: PredictorConfig = _named.restore("predictor", config["predictor"], trust)
+        predictor = entry.build(config["tokens"], config["token_size"], config["action_size"])
+    _folder.put(predictor, folder.tensors["model"], folder.path)
+    return predictor
+
+
+def _gallery(data: bytes) -> Gallery:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return Gallery(arrays["frames"], torch.from_numpy(arrays["latents"]).float())

@@ -24,7 +24,6 @@ HISTORY = 3
 WATCHED = 1536
 """Frames on which spread, rank and probe are watched along training; the last third tests the probe."""
 
-
 LOOK_EVERY = 50
 """Steps between looks."""
 
@@ -44,7 +43,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Watch:
-    """Frames (F, 3, h, w) and positions (F, V) in metres, on which training is watched but never trained."""
+    """Frames (F, 3, h, w) of all episodes, and positions (F, V) in metres, from which nothing but the probe is learned."""
 
     frames: Tensor
     positions: Tensor
@@ -88,6 +87,23 @@ class _Learner(nn.Module):
         return embeddings[:, :, 0], predicted[:, :, 0]
 
 
+@torch.no_grad()
+def _calibrate(net: nn.Module, frames: Tensor) -> None:
+    """Scale each layer so that its outputs vary by 1 across frames (Mishkin & Matas, arXiv 1511.06422).
+
+    Only where no final normalisation does it: an embedding that starts at a thousandth of unit spread could not be seen to
+    collapse. With one, a plain start learns smoother embeddings.
+    """
+    values = as_float(frames) - 0.5
+    for layer in net.get_submodule("body").children():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            outputs = layer(values)
+            spread = outputs.var(0).mean().sqrt()
+            layer.weight.div_(spread)
+            layer.bias.sub_(outputs.transpose(0, 1).flatten(1).mean(1)).div_(spread)
+        values = layer(values)
+
+
 def pretrain(
     windows: Windows,
     watch: Watch,
@@ -112,6 +128,8 @@ def pretrain(
     """
     config = dataclasses.replace(config, normalise=objective.normalise, seed=seed)
     learner = _Learner(config, windows.action_size, seed)
+    if not objective.normalise:
+        _calibrate(learner.encoder, watch.frames)
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
         frames, actions = windows.frames(step, schedule.batch)

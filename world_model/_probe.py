@@ -9,7 +9,7 @@ from torch import Tensor
 
 from imagoal.envs import make
 from imagoal.envs._types import Floats
-from imagoal.world_model import _folder
+from imagoal.world_model import _folder, _named
 
 SCHEMA = "imagoal.probe/1"
 
@@ -36,12 +36,18 @@ def load(path: Path) -> Probe:
     Raises:
         DataError: the folder is missing, damaged, or no probe.
     """
-    tensors = _folder.read(path, SCHEMA).tensors["model"]
-    return Probe(tensors["weight"], tensors["bias"])
+    folder = _folder.read(path, SCHEMA)
+    with _folder.understood(path):
+        return Probe(folder.tensors["model"]["weight"], folder.tensors["model"]["bias"])
 
 
-def visible_positions(env: str, states: Floats) -> Tensor:
-    """What pictures of states (F, S) of an environment show, f32 (F, V) in metres."""
+def visible_positions(env: str, states: Floats, trust: bool = False) -> Tensor:
+    """What pictures of states (F, S) of the environment that a store names show, f32 (F, V) in metres.
+
+    Raises:
+        DataError: the environment is from outside, and not trusted.
+    """
+    _named.check_trust("env", env, trust)
     return torch.tensor(make(env).visible(np.asarray(states)), dtype=torch.float32)
 
 
@@ -62,7 +68,7 @@ def fit(latents: Tensor, positions: Tensor, penalty: float = 1e-4) -> Probe:
 def r2(probe: Probe, latents: Tensor, positions: Tensor) -> float:
     """Share of the positions' variance that the probe explains, on frames that it was not fitted to."""
     residual = (probe(latents) - positions).square().sum()
-    return float(1 - residual / (positions - positions.mean(0)).square().sum())
+    return float(1 - residual / (positions - positions.mean(0)).square().sum().clamp_min(1e-12))
 
 
 def effective_rank(vectors: Tensor) -> float:

@@ -14,6 +14,8 @@ from imagoal import files
 from imagoal.errors import DataError
 from imagoal.world_model import _folder
 
+SCHEMA = "imagoal.checkpoint/1"
+
 KEEP = 2
 """Checkpoints that are kept."""
 
@@ -27,7 +29,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Whether the run has come to its end."""
-        return bool(files.read_json(self.path / "run.json")["status"] == "done")
+        return bool(files.read_json(self.path / "run.json").get("status") == "done")
 
     def finish(self, **results: object) -> None:
         """Mark the run as done, with what came of it."""
@@ -46,25 +48,40 @@ class Run:
         """Write a checkpoint: network, optimiser and step; all other randomness follows from seed and step."""
         tensors = {"model": module.state_dict(), "optimizer": _flatten(optimizer)}
         folder = self.path / "checkpoints" / f"step-{step:06d}"
-        _folder.write(folder, {"schema": "imagoal.checkpoint/1", "step": step}, tensors)
+        _folder.write(folder, {"schema": SCHEMA, "step": step}, tensors)
         files.write_text(self.path / "latest", folder.name)
-        for old in sorted(folder.parent.glob("step-??????"))[:-KEEP]:
+        for old in list(self._checkpoints().values())[:-KEEP]:
             _folder.remove(old)
 
     def resume(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Load the newest checkpoint, if any, and return its step; lines logged after it are forgotten."""
-        if not (self.path / "latest").exists():
-            return 0
-        name = (self.path / "latest").read_text().strip()
-        folder = _folder.read(self.path / "checkpoints" / Path(name).name, schema="imagoal.checkpoint/1")
-        _folder.put(module, folder.tensors["model"], folder.path)
-        _unflatten(optimizer, folder.tensors["optimizer"])
-        step = int(folder.config["step"])
-        lines = [line for line in self.metrics() if line["step"] <= step]
-        (self.path / "metrics.jsonl").unlink(missing_ok=True)
-        for line in lines:
-            files.append_line(self.path / "metrics.jsonl", line)
+        """Load the checkpoint that `latest` names, if any, and return its step; what came after it is forgotten.
+
+        Raises:
+            DataError: that checkpoint is missing, damaged, or of another network.
+        """
+        step = self._restore(module, optimizer) if (self.path / "latest").exists() else 0
+        files.write_lines(self.path / "metrics.jsonl", [line for line in self.metrics() if line["step"] < step])
+        for later, folder in self._checkpoints().items():
+            if later > step:
+                _folder.remove(folder)
         return step
+
+    def _restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        latest = self.path / "latest"
+        path = self.path / "checkpoints" / Path(latest.read_text().strip()).name
+        try:
+            folder = _folder.read(path, SCHEMA)
+            with _folder.understood(path):
+                _folder.put(module, folder.tensors["model"], path)
+                _unflatten(optimizer, folder.tensors["optimizer"])
+                return int(folder.config["step"])
+        except DataError as error:
+            raise DataError(f"{error}; or name an older one in {latest}, or delete that file to begin anew") from error
+
+    def _checkpoints(self) -> dict[int, Path]:
+        """Checkpoints by step, in order."""
+        found = (self.path / "checkpoints").glob("step-*")
+        return dict(sorted((int(path.name[5:]), path) for path in found if path.name[5:].isdigit()))
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """Training a predictor on the cached latents of a frozen encoder."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from imagoal.envs._cache import FrameCache
+from imagoal.envs._cache import FrameCache, Ints
 from imagoal.world_model import _metric, _probe
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._latents import encode_all
@@ -17,6 +16,7 @@ from imagoal.world_model._types import Predictor, PredictorConfig
 from imagoal.world_model._windows import Windows, frame_rows, split
 
 PROBE_FRAMES = 8000
+"""Frames to which the probe is fitted."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Trained:
     predictor: Predictor
     metric: _metric.Slowness
     probe: _probe.Probe
-    gallery_rows: Any
+    gallery_rows: Ints
     errors: list[float]
 
 
@@ -65,9 +65,10 @@ def train(
         seed: of weights and batches.
         run: holds checkpoints and metrics.
     """
-    latents = encode_all(cache, encoder)
     learned, held = split(cache)
     windows = Windows(cache, cache.window_index(config.history, future, block, learned), seed)
+    tested = Windows(cache, cache.window_index(config.history, future, block, held), seed)
+    latents = encode_all(cache, encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         predictor = config.build(latents.shape[1], latents.shape[2], windows.action_size)
@@ -80,7 +81,6 @@ def train(
     fit(predictor, loss_at, schedule, run, "train")
     rows = frame_rows(cache, learned, PROBE_FRAMES, seed)
     probe = _probe.fit(latents[rows].float(), positions[rows])
-    tested = Windows(cache, cache.window_index(config.history, future, block, held), seed)
     return Trained(
         predictor,
         _metric.fit(_changes(windows, latents)[1]),

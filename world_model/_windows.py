@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from imagoal.envs._cache import FrameCache, Ints, WindowIndex
+from imagoal.errors import DataError
 from imagoal.world_model._frames import to_tensor
 
 HELD_OUT = 20
@@ -52,9 +53,15 @@ class Windows:
 
 
 def split(cache: FrameCache) -> tuple[Ints, Ints]:
-    """Episodes to train on and episodes held out, one in `HELD_OUT` (at least one, if there are two)."""
+    """Episodes to train on and episodes held out, one in `HELD_OUT` and at least one.
+
+    Raises:
+        DataError: there are fewer than two episodes.
+    """
     every = np.arange(len(cache.starts))
-    held = every[HELD_OUT - 1 :: HELD_OUT] if len(every) >= HELD_OUT else every[1:][-1:]
+    if len(every) < 2:
+        raise DataError(f"the store holds {len(every)} episode; training needs 2 or more, one of them held out; collect more")
+    held = every[HELD_OUT - 1 :: HELD_OUT] if len(every) >= HELD_OUT else every[-1:]
     return np.setdiff1d(every, held), held
 
 

@@ -52,14 +52,11 @@ class Latent:
     @torch.no_grad()
     def observe(self, past: Past, seeds: Sequence[int], previous: State | None = None) -> State:
         """Encode what is new of the past, and remember it; frames that an earlier call has encoded are not encoded again."""
-        streaming = previous is not None and past.new is not None
-        count = past.new if streaming and past.new is not None else past.frames.shape[1]
-        frames = past.frames[:, past.frames.shape[1] - count :]
-        latents = self.encoder.encode(frames.flatten(0, 1))
-        latents = latents.reshape(*frames.shape[:2], *latents.shape[1:])
-        if previous is None or not streaming:
-            return self.predictor.start(latents, past.actions)
-        return self.predictor.extend(previous, latents, past.actions[:, past.actions.shape[1] - count :])
+        steps = past.actions.shape[1]
+        if previous is None or past.new is None or past.new > steps:  # nothing known, or the action before the new is not
+            return self.predictor.start(self._encode(past.frames), past.actions)
+        first = steps - past.new
+        return self.predictor.extend(previous, self._encode(past.frames[:, first + 1 :]), past.actions[:, first:])
 
     def rollout(self, state: State, actions: Tensor) -> Tensor:
         """Imagined latents (B, K, H, N, D) after each of the actions (B, K, H, A')."""
@@ -67,3 +64,8 @@ class Latent:
         memory = tuple(tensor.repeat_interleave(candidates, 0) for tensor in state)
         latents, _ = self.predictor.unroll(memory, actions.flatten(0, 1))
         return latents.reshape(batch, candidates, *latents.shape[1:])
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        """Latents (B, T, N, D) of frames (B, T, 3, h, w)."""
+        latents = self.encoder.encode(frames.flatten(0, 1))
+        return latents.reshape(*frames.shape[:2], *latents.shape[1:])

@@ -25,8 +25,10 @@ class Common:
         """Set torch up as the flags say.
 
         Raises:
-            UsageError: more threads than CPUs.
+            UsageError: a negative seed, or more threads than CPUs.
         """
+        if self.seed < 0:
+            raise UsageError(f"seed = {self.seed}; expected 0 or more")
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if not 1 <= self.threads <= cpus:
             raise UsageError(f"threads = {self.threads}; expected from 1 to {cpus}, the CPUs here")

@@ -20,14 +20,14 @@ class Plan(Agency):
     """Run folder; `plan.webp` and `episode.npz` are written there, over those of an earlier run."""
     out: Path | None = None
     """Another place for the moving picture: a .webp (lossless) or .gif file."""
-    scale: int | None = None
-    """Screen pixels per pixel of the env; by default such that a panel is some 256 wide."""
+    scale: int = 0
+    """Screen pixels per pixel of the env; 0 for a panel that is some 256 wide."""
 
     def __post_init__(self) -> None:
         if self.out is not None and self.out.suffix not in {".webp", ".gif"}:
             raise UsageError(f"out = {self.out}; expected a name that ends in .webp or .gif")
-        if self.scale is not None and not 1 <= self.scale <= 32:
-            raise UsageError(f"scale = {self.scale}; expected from 1 to 32")
+        if not 0 <= self.scale <= 32:
+            raise UsageError(f"scale = {self.scale}; expected from 0 to 32")
 
     def run(self) -> int:
         """Run the task, write picture and episode, and say how it went."""
@@ -43,6 +43,6 @@ class Plan(Agency):
         picture = self.out or self.run_dir / "plan.webp"
         film.save(self.run_dir / "episode.npz")
         _picture.save(picture, _picture.draw(film, self.scale))
-        print(film.summary(self.replan_every))
+        print(film.summary())
         print(f"wrote {picture} and {self.run_dir / 'episode.npz'}")
         return 0

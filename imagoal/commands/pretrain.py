@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from imagoal.commands._common import Common, Folder
+from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
 from imagoal.world_model.encoders.patch_conv import PatchConv
@@ -26,6 +27,8 @@ class Pretrain(Common):
     """How long and how fast it learns."""
     future: int = 3
     """Imagined steps that are compared with the true embeddings."""
+    trust: bool = False
+    """Import the environment that the store names, if it is from outside this package."""
 
     def run(self) -> int:
         """Train, or continue, and write the encoder."""
@@ -38,6 +41,10 @@ class Pretrain(Common):
         from imagoal.world_model._run import opened
         from imagoal.world_model._windows import Windows, split
 
+        if self.future < 1:
+            raise UsageError(f"future = {self.future}; expected at least 1")
+        if self.encoder != PatchConv(size=self.encoder.size, width=self.encoder.width):
+            raise UsageError("encoder.normalise and encoder.seed follow from the objective and the seed; leave them out")
         store = Store.open(self.data)
         config = {"seed": self.seed, "future": self.future, "encoder": asdict(self.encoder), "schedule": asdict(self.schedule)}
         config["objective"] = describe("objective", self.objective)
@@ -47,7 +54,7 @@ class Pretrain(Common):
                 return 0
             cache = open_cache(store)
             windows = Windows(cache, cache.window_index(HISTORY, self.future, episodes=split(cache)[0]), self.seed)
-            looked = watch(cache, visible_positions(store.spec.env, cache.states), self.seed)
+            looked = watch(cache, visible_positions(store.spec.env, cache.states, self.trust), self.seed)
             encoder = pretrain(windows, looked, self.encoder, self.objective, self.schedule, self.future, self.seed, run)
             encoder.save(self.run_dir / "encoder")
             last = run.metrics()[-1]

@@ -65,7 +65,7 @@ class Train(Common):
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
-            positions = _probe.visible_positions(store.spec.env, cache.states)
+            positions = _probe.visible_positions(store.spec.env, cache.states, self.trust)
             trained = _train.train(
                 cache, positions, encoder, self.predictor, self.schedule, self.future, self.action_block, self.seed, run
             )

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imagoal import files
 from imagoal.envs import Episode
 from imagoal.envs._cache import FrameCache, drop_damaged_cache, open_cache
 from imagoal.envs._records import Spec
@@ -143,9 +144,7 @@ def test_no_cache_is_made_of_a_damaged_store(store: Store) -> None:
 
 
 def test_a_cache_that_another_process_is_making_is_left_alone(store: Store) -> None:
-    (store.path / "cache").mkdir()
-    (store.path / "cache" / "LOCK").write_text("1 elsewhere")
-    with pytest.raises(ResourceError, match="in use"):
+    with files.lock(store.path / "cache"), pytest.raises(ResourceError, match="in use"):
         open_cache(store)
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from imagoal import files
 from imagoal.cli import main
 from imagoal.envs import GoalEnv, make
 from imagoal.envs._behaviours import Behaviour
@@ -172,8 +173,7 @@ def test_wrong_arguments_write_nothing(tmp_path: Path, wrong: dict[str, Any]) ->
 
 
 def test_a_store_in_use_and_a_path_that_is_a_file_are_refused(whole: Store, tmp_path: Path) -> None:
-    (tmp_path / "LOCK").write_text(f"{os.getppid()} {os.uname().nodename}")
-    with pytest.raises(ResourceError, match="in use by process"):
+    with files.lock(tmp_path), pytest.raises(ResourceError, match="in use by process"):
         collect(tmp_path, "ball", 2)
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot write"):

@@ -33,7 +33,7 @@ class PatchConv:
     def __post_init__(self) -> None:
         for name in ("size", "width"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} = {getattr(self, name)}; expected at least 1")
+                raise UsageError(f"PatchConv.{name} is {getattr(self, name)}; expected 1 or more")
 
     def build(self) -> nn.Module:
         """The network: float frames (M, 3, 64, 64) to (M, 1, D)."""

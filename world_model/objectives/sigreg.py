@@ -27,8 +27,9 @@ class SIGReg:
     """Points at which the characteristic functions are compared, from 0 to 3."""
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.directions < 1 or self.knots < 2:
-            raise UsageError(f"{self}; expected weight >= 0, directions >= 1, knots >= 2")
+        for name, least in {"weight": 0, "directions": 1, "knots": 2}.items():
+            if not getattr(self, name) >= least:
+                raise UsageError(f"SIGReg.{name} is {getattr(self, name)}; expected {least} or more")
 
     def loss(self, embeddings: Tensor, predicted: Tensor, following: Tensor, generator: Generator) -> Tensor:
         """Error of predicted against following (M, P, D), plus the weighted test over embeddings (M, T, D)."""
@@ -37,13 +38,13 @@ class SIGReg:
 
 
 def epps_pulley(points: Tensor, directions: int, knots: int, generator: Generator) -> Tensor:
-    """Mean Epps-Pulley statistic of points (M, D) along random directions: about 1 for a standard Gaussian, more otherwise.
+    """Mean Epps-Pulley statistic of points (M, D) along random directions: about 1.05 for a standard Gaussian, more otherwise.
 
-    M times the integral of |empirical - Gaussian characteristic function|^2 under a Gaussian weight, by the trapezoid rule.
+    M times the integral over [-3, 3] of |empirical - Gaussian characteristic function|^2 exp(-t^2 / 2), by the trapezoid rule.
     """
-    axes = torch.randn(points.shape[1], directions, generator=generator)
+    axes = torch.randn(points.shape[1], directions, generator=generator, dtype=points.dtype)
     projected = points @ (axes / axes.norm(dim=0))
-    knot = torch.linspace(0, 3, knots)
+    knot = torch.linspace(0, 3, knots, dtype=points.dtype)
     wanted = torch.exp(-knot.square() / 2)
     angles = projected[..., None] * knot
     gap = (angles.cos().mean(0) - wanted).square() + angles.sin().mean(0).square()

@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from imagoal.errors import UsageError
+
 
 @dataclass(frozen=True)
 class VICReg:
@@ -19,6 +21,11 @@ class VICReg:
     """Weight of the hinge that keeps each dimension's standard deviation above 1 (eq. 1)."""
     covariance: float = 1.0
     """Weight of the squared covariances between dimensions (eq. 3, 4)."""
+
+    def __post_init__(self) -> None:
+        for name in ("invariance", "variance", "covariance"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"VICReg.{name} is {getattr(self, name)}; expected 0 or more")
 
     def loss(self, embeddings: Tensor, predicted: Tensor, following: Tensor, generator: Generator) -> Tensor:
         """The weighted sum, over embeddings (M, T, D), predicted and following (M, P, D)."""
