@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -119,20 +118,11 @@ def distance(name: DistanceName, at: Place, env: GoalEnv, readouts: _model.Laten
     return task
 
 
-def model_path(name: str) -> Path:
-    """Where a world model's folder is: the path itself, or a shipped one of that name."""
-    shipped = find.folder("world_model") / "weights" / name
-    path = Path(name)
-    if not path.exists() and (shipped / "MANIFEST.json").exists():
-        return shipped
-    return path / "model" if (path / "model").is_dir() else path
-
-
 def _folder(name: str, trust: bool, env: GoalEnv) -> _model.LatentFolder | None:
     """The world-model folder of that name, if it is one, and its encoder can read the env's frames."""
     if name in {"", "simulator"}:
         return None
-    folder = _model.load(model_path(name), trust)
+    folder = _model.load(name, trust)
     seen, shown = folder.gallery.frames.shape[1:], env.observation_space["image"].shape  # type: ignore[index]
     if seen != shown:
         raise UsageError(f"world model {name} sees frames {seen}, the env shows {shown}; {ANOTHER}")
@@ -162,10 +152,10 @@ def _hashes(request: Request, folder: _model.LatentFolder | None) -> dict[str, s
     """Of data and weights; of what is borrowed only where something is."""
     hashes = {
         "data_hash": folder.config.get("data_hash") if folder else None,
-        "weights_hash": _model.weights_hash(model_path(request.world_model)) if folder else None,
+        "weights_hash": _model.weights_hash(_model.locate(request.world_model)) if folder else None,
     }
     if request.readouts:
-        hashes["readouts_hash"] = _model.weights_hash(model_path(request.readouts))
+        hashes["readouts_hash"] = _model.weights_hash(_model.locate(request.readouts))
     return hashes
 
 

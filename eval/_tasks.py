@@ -1,5 +1,6 @@
 """Frozen lists of tasks: `dev` chooses settings, `test` reports."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -125,13 +126,15 @@ def load(path: Path) -> TaskList:
     """
     if not path.is_file():
         raise DataError(f"no file {path}; expected a list of tasks; name another, or dev or test")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is no list of tasks: no .npz file, or cut short; restore it, or name another")
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
         tasks = TaskList(env=str(arrays.pop("env")), split=_split(str(arrays.pop("split"))), **arrays)
         _check(tasks)
     except Exception as error:  # whatever a damaged or hostile file makes the parsers raise
-        raise DataError(f"{path} is no list of tasks ({type(error).__name__}: {error}); restore it") from error
+        raise DataError(f"{path} is no list of tasks ({type(error).__name__}: {error}); restore it, or name another") from error
     return tasks
 
 

@@ -15,6 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 the answer is no, 2 usage, 3 data, 4 env, 5 numerical, 6 resource, 130 and 143 interrupted.
     """
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")  # threads that spin at barriers stall each other on a busy machine
     given = list(sys.argv[1:] if argv is None else argv)
     args = [arg for arg in given if arg != "--debug"]
     if not args or args[0] in {"-h", "--help"}:

@@ -111,11 +111,12 @@ REWORDED = (
 
 def _flatten(box: str) -> str:
     """tyro's framed complaint as one line: without its title, and without the help that it repeats."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    parts = re.split(r"│ ─+ │", "\n".join(re.findall(r"^│.*│$", plain, flags=re.MULTILINE)))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box).strip("\n")
+    body = re.sub("[│╰╯]", " ", plain.partition("\n")[2])
+    parts = re.split(r"^[ ─-]*[─-][ ─-]*$", body, flags=re.MULTILINE)
     said = [part for part in parts if not re.search(r"For full helptext|Argument helptext", part)]
-    lines = [line for part in said for line in part.splitlines() if not line.startswith("│" + 9 * " ")]  # help of a flag
-    text = " ".join(" ".join(lines).replace("│", " ").split())
+    lines = [line for part in said for line in part.splitlines() if not line.startswith(10 * " ")]  # the help of a flag
+    text = " ".join(" ".join(lines).split())
     for theirs, ours in REWORDED:
         text = re.sub(theirs, ours, text)
     text = re.sub(r"(?<=one of )\(.*\)", _sorted, text)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagoal import files
+from imagoal import files, find
 from imagoal.envs._cache import FrameCache
 from imagoal.envs._types import Frames
 from imagoal.errors import DataError
@@ -100,14 +100,25 @@ def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
     _folder.write(path, config, {"model": folder.model.predictor.state_dict()}, fill)
 
 
-def load(path: Path, trust: bool = False) -> LatentFolder:
-    """Read a world-model folder; a run folder stands for the `model` in it.
+def locate(name: str | Path) -> Path:
+    """Where a world model's folder is: the path itself, the `model` in a run folder, or a shipped one of that name."""
+    path, shipped = Path(name), find.folder("world_model") / "weights" / name
+    if not path.exists() and (shipped / "MANIFEST.json").exists():
+        return shipped
+    return path / "model" if (path / "model").is_dir() else path
+
+
+def load(name: str | Path, trust: bool = False) -> LatentFolder:
+    """Read a world-model folder, a run folder, or a shipped world model such as `Ball-latent`.
+
+    Args:
+        name: path, or name of a shipped one.
+        trust: import what the folder names outside this package.
 
     Raises:
         DataError: a part is missing, damaged or foreign, or the encoder is not the one that the predictor was trained on.
     """
-    if not (path / "MANIFEST.json").exists() and (path / "model").is_dir():
-        path = path / "model"
+    path = locate(name)
     folder = _folder.read(path, SCHEMA)
     with _folder.understood(path):
         config = folder.config

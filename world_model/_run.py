@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import imagoal
 from imagoal import files
-from imagoal.errors import DataError
+from imagoal.errors import DataError, UsageError
 from imagoal.world_model import _folder
 
 SCHEMA = "imagoal.checkpoint/1"
@@ -101,11 +101,24 @@ def opened(path: Path, command: str, config: Mapping[str, Any], parents: Mapping
     asked = {"command": command, "config": dict(config), "parents": dict(parents), "version": imagoal.__version__}
     with files.lock(path):
         record = path / "run.json"
-        if record.exists():
-            _compare(path, files.read_json(record), asked)
-        else:
+        new = not record.exists()
+        if new:
             files.write_json(record, {"schema": "imagoal.run/1", "status": "running", **asked})
-        yield Run(path)
+        else:
+            _compare(path, files.read_json(record), asked)
+        try:
+            yield Run(path)
+        except (UsageError, DataError):
+            if new and not _begun(path):  # then the same folder is free for the corrected command
+                record.unlink()
+                (path / "metrics.jsonl").unlink(missing_ok=True)
+            raise
+
+
+def _begun(path: Path) -> bool:
+    """Whether a run folder holds more than the record of what was asked."""
+    others = [file for file in path.rglob("*") if file.is_file() and file.name not in {"run.json", "LOCK"}]
+    return any(file.stat().st_size for file in others)
 
 
 def _compare(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

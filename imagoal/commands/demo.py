@@ -1,6 +1,7 @@
 """`imagoal demo`."""
 
 import os
+import resource
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -8,6 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from imagoal.commands._common import Folder
+
+LIVE = (
+    ("learned", "mpc", "model", "headline"),
+    ("oracle", "mpc", "simulator", "ceiling"),
+    ("random", "random_actions", "", "floor"),
+    ("no-op", "no_op", "", "floor"),
+)
+"""Rows that are run live: name, agent, world model, role."""
 
 
 @dataclass(frozen=True)
@@ -22,81 +31,92 @@ class Demo:
     """Half a minute instead of minutes: too little data and training to solve anything, to see the shape of the output."""
 
     def run(self) -> int:
-        """Run every stage and show the tables."""
-        began = time.monotonic()
-        folder = self.run_dir.with_name(self.run_dir.name + "-quick") if self.quick else self.run_dir
-        self._learn(folder)
-        rows = self._evaluate(folder)
-        self._show(folder, rows)
-        print(
-            f"\nThe demo took {time.monotonic() - began:.0f} s. "
-            f"Look at {folder / 'report.html'} and {folder / 'film/plan.webp'}."
+        """Run every stage, show the tables, and write how long each stage took to `demo.table.json`."""
+        stages = (
+            ("collect", "a scripted mix of behaviours pushes the ball about", self._collect),
+            ("pretrain", "an encoder learns to predict its own next embedding; then it is frozen", self._pretrain),
+            ("train", "a predictor learns to imagine the latents that actions lead to", self._train),
+            ("evaluate", "reach the place that the goal image shows, and hold it for 5 steps", self._evaluate),
+            ("film", "one task, the imagined future beside it", self._film),
+            ("report", "the live rows beside the committed ones", self._report),
         )
+        folder = self.run_dir.with_name(self.run_dir.name + "-quick") if self.quick else self.run_dir
+        seconds: list[list[Any]] = []
+        for number, (name, text, stage) in enumerate(stages, 1):
+            print(f"\n== {number}/{len(stages)} {name}: {text}", file=sys.stderr, flush=True)
+            began = time.monotonic()
+            stage(folder)
+            seconds.append([name, round(time.monotonic() - began, 1)])
+        self._tables(folder)
+        self._times(folder, seconds)
         return 0
 
-    def _learn(self, folder: Path) -> None:
-        """Collect data, pretrain the encoder, train the predictor: with both CPUs, if there are two."""
+    def _collect(self, folder: Path) -> None:
         from imagoal.commands.collect import Collect
+
+        episodes, workers = (40, 1) if self.quick else (1000, cores())
+        Collect(data=folder / "data", episodes=episodes, workers=workers, seed=self.seed).run()
+
+    def _pretrain(self, folder: Path) -> None:
         from imagoal.commands.pretrain import Pretrain
-        from imagoal.commands.train import Train
-        from imagoal.world_model._loop import Schedule
         from imagoal.world_model.objectives.sigreg import SIGReg
+
+        whole = Pretrain(data=folder / "data", run_dir=folder / "encoder", objective=SIGReg(), threads=cores(), seed=self.seed)
+        (replace(whole, schedule=replace(whole.schedule, steps=20)) if self.quick else whole).run()
+
+    def _train(self, folder: Path) -> None:
+        from imagoal.commands.train import Train
         from imagoal.world_model.predictors.mlp import MLP
 
-        data, encoder, model = folder / "data", folder / "encoder", folder / "model"
-        both = min(2, os.cpu_count() or 1)
-        say("1/6 collect: a scripted mix of behaviours pushes the ball about")
-        Collect(data=data, episodes=40 if self.quick else 1000, workers=1 if self.quick else both, seed=self.seed).run()
-        say("2/6 pretrain: an encoder learns to predict its own next embedding, then it is frozen")
-        pretrain = Pretrain(data=data, run_dir=encoder, objective=SIGReg(), threads=both, seed=self.seed)
-        (replace(pretrain, schedule=Schedule(steps=20, batch=64)) if self.quick else pretrain).run()
-        say("3/6 train: a predictor learns to imagine the latents that actions lead to")
-        train = Train(data=data, encoder=str(encoder), run_dir=model, predictor=MLP(), threads=both, seed=self.seed)
-        (replace(train, schedule=Schedule(steps=30)) if self.quick else train).run()
+        encoder, run_dir = str(folder / "encoder"), folder / "model"
+        whole = Train(data=folder / "data", encoder=encoder, run_dir=run_dir, predictor=MLP(), threads=cores(), seed=self.seed)
+        (replace(whole, schedule=replace(whole.schedule, steps=30)) if self.quick else whole).run()
 
-    def _evaluate(self, folder: Path) -> list[dict[str, Any]]:
-        """The learned model, the oracle and the floors on the first test tasks, one thread."""
-        import torch
-
-        from imagoal.eval._build import Request
-        from imagoal.eval._evaluate import evaluate
-        from imagoal.planning._goal_cost import Over
+    def _evaluate(self, folder: Path) -> None:
+        """One thread and one episode at a time, as the committed rows are run."""
+        from imagoal.commands.eval import Eval
         from imagoal.planning.cem import CEM
 
-        torch.set_num_threads(1)
-        count = 2 if self.quick else 20
-        say(f"4/6 evaluate: {count} test tasks, live: reach the goal image's place and hold it for 5 steps")
-        rows = [
-            ("learned", "mpc", str(folder / "model"), "ablation"),
-            ("oracle", "mpc", "simulator", "ceiling"),
-            ("random", "random_actions", "", "floor"),
-            ("no-op", "no_op", "", "floor"),
-        ]
-        results = []
-        for name, agent, model, role in rows:
-            request = Request(agent, model, "", CEM(), None, None, Over(), 1)
-            results.append(evaluate("ball", request, "test", count, 1, role, folder / "live" / name))
-        return results
+        for name, agent, model, role in LIVE:
+            where = str(folder / "model") if model == "model" else model
+            count = 2 if self.quick else 20
+            row = Eval(agent=agent, world_model=where, planner=CEM(), tasks="test", count=count, role=role)
+            replace(row, run_dir=folder / "live" / name).run()
 
-    def _show(self, folder: Path, live: list[dict[str, Any]]) -> None:
-        """A film of one task, the report, and both tables."""
+    def _film(self, folder: Path) -> None:
         from imagoal.commands.plan import Plan
+        from imagoal.planning.cem import CEM
+
+        Plan(world_model=str(folder / "model"), planner=CEM(), tasks="test", run_dir=folder / "film").run()
+
+    def _report(self, folder: Path) -> None:
         from imagoal.commands.report import Report
+        from imagoal.eval._report import SHIPPED
+
+        films = (folder / "film/plan.webp",)
+        Report(paths=(folder / "live", SHIPPED), films=films, out=folder / "report.html").run()
+
+    def _tables(self, folder: Path) -> None:
+        """The live rows, and the committed ones."""
         from imagoal.eval import _result
         from imagoal.eval._report import SHIPPED
         from imagoal.eval._table import table
-        from imagoal.planning.cem import CEM
 
-        say("5/6 film: one task, the imagined future beside it")
-        film = folder / "film"
-        Plan(world_model=str(folder / "model"), planner=CEM(), tasks="test", run_dir=film).run()
-        say("6/6 report: the live rows beside the committed ones")
-        Report(paths=(folder / "live", SHIPPED), films=(film / "plan.webp",), out=folder / "report.html").run()
-        print(f"\nLive, {live[0]['protocol']['split']} tasks, few: read the intervals.\n\n{table(live)}")
+        live = [_result.load(folder / "live" / name / "result.json") for name, *_ in LIVE]
         committed = [_result.load(path) for path in sorted((SHIPPED / "Ball").glob("*-s?.json"))]
-        print(f"\nCommitted in eval/results/Ball, all test tasks:\n\n{table(committed)}")
+        print(f"\nLive: the first {len(live[0]['episodes'])} test tasks, too few for more than a look.\n\n{table(live)}")
+        print(f"\nCommitted in eval/results/Ball: all 200 test tasks.\n\n{table(committed)}")
+
+    def _times(self, folder: Path, seconds: list[list[Any]]) -> None:
+        from imagoal.eval import _result
+
+        total = sum(row[1] for row in seconds)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+        rows = [*seconds, ["all", round(total, 1)], ["peak resident MB", round(peak)]]
+        _result.write_table(folder / "demo.table.json", ["stage", "seconds"], rows, {"seed": self.seed, "quick": self.quick})
+        print(f"\nThe demo took {total:.0f} s. Look at {folder / 'report.html'} and {folder / 'film/plan.webp'}.")
 
 
-def say(text: str) -> None:
-    """A heading on stderr."""
-    print(f"\n== {text}", file=sys.stderr, flush=True)
+def cores() -> int:
+    """Threads for learning: both cores, if there are two."""
+    return min(2, os.cpu_count() or 1)

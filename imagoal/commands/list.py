@@ -17,7 +17,8 @@ class List:
 
     def run(self) -> int:
         """Print the entries, with the first line of each one's docstring."""
-        kinds = [kind for kind in find.KINDS if kind != "command"] if self.kind == "all" else [self.kind.removesuffix("s")]
+        asked = self.kind.replace("_", "-").removesuffix("s")
+        kinds = [kind for kind in find.KINDS if kind != "command"] if asked == "all" else [asked]
         for kind, entries in [(kind, find.entries(kind)) for kind in kinds]:
             print(f"{kind}:")
             for entry in entries.values():

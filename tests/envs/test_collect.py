@@ -1,6 +1,5 @@
 """Collecting gives the same store however it is spread, stopped or killed, and keeps nothing that breaks the contract."""
 
-import os
 import signal
 import subprocess
 import sys

@@ -1,10 +1,12 @@
 """A frozen encoder: it never changes, its hash proves it, and what it says depends on the frame alone."""
 
+import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -83,12 +85,13 @@ def test_the_hash_sees_every_weight_the_settings_and_the_label(ball_cache: Frame
 
 
 def test_a_latent_does_not_depend_on_what_it_is_encoded_with(ball_encoder: FrozenEncoder) -> None:
+    """But for rounding: the normalisation of a trained one divides by a spread of some 0.004, and its rounding too."""
     pictures = frames(40)
-    for encoder in (trained(), ball_encoder):
+    for encoder, tolerance in ((trained(), 1e-6), (ball_encoder, 1e-5)):
         together = encoder.encode(pictures)
         for batch in (1, 7, 39):
             alone = torch.cat([encoder.encode(part) for part in pictures.split(batch)])
-            torch.testing.assert_close(alone, together, atol=1e-6, rtol=1e-6)
+            torch.testing.assert_close(alone, together, atol=tolerance, rtol=1e-6)
 
 
 def test_many_frames_are_encoded_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +160,7 @@ def forged(path: Path, change: dict[str, Any]) -> Path:
 
 
 def test_a_folder_with_other_settings_than_it_was_saved_with_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="config.json says"):
+    with pytest.raises(DataError, match=r"config\.json says"):
         _frozen.load(forged(tmp_path / "label", {"label": "generic"}))
     with pytest.raises(DataError, match=r"bias: \(8,\) in file, \(9,\) expected"):
         _frozen.load(forged(tmp_path / "size", {"encoder": _named.describe("encoder", PatchConv(size=9, width=4))}))
@@ -268,7 +271,10 @@ def test_latents_of_a_store_are_encoded_once(
     with monkeypatch.context() as patch:
         patch.setattr(FrozenEncoder, "encode", None)
         assert torch.equal(_latents.encode_all(ball_cache, ball_encoder), first)
-    for damage in (b"", path.read_bytes()[:-1], b"x" * 1000):
+    shorter, wider = io.BytesIO(), io.BytesIO()
+    np.save(shorter, first[:-1].numpy())
+    np.save(wider, first.double().numpy())
+    for damage in (b"", path.read_bytes()[:-1], b"x" * 1000, shorter.getvalue(), wider.getvalue()):
         path.write_bytes(damage)
         assert torch.equal(_latents.encode_all(ball_cache, ball_encoder), first)
 

@@ -52,7 +52,7 @@ def same(first: State, second: State) -> None:
 
 
 def alike(first: Tensor, second: Tensor) -> None:
-    """Equal to rounding, relative to how large the latents are; not bitwise, since a matmul's order of sums depends on its size."""
+    """Equal but for rounding, relative to the latents' size; not bitwise: the order of a matmul's sums follows its size."""
     torch.testing.assert_close(first, second, atol=3e-6 * float(second.abs().max()), rtol=0)
 
 

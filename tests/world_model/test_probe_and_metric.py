@@ -1,4 +1,4 @@
-"""What is read from latents without training a network: positions by a linear probe, and a distance that tells far from near."""
+"""What is read from latents without training a network: positions, by a linear probe, and how far apart two latents are."""
 
 from pathlib import Path
 
@@ -135,9 +135,9 @@ def test_save_and_load(tmp_path: Path, generator: Generator) -> None:
     metric.save(tmp_path / "metric")
     assert torch.equal(_probe.load(tmp_path / "probe")(latents), probe(latents))
     assert torch.equal(_metric.load(tmp_path / "metric").matrix, metric.matrix)
-    with pytest.raises(DataError, match="expected 'imagoal.probe/1'"):
+    with pytest.raises(DataError, match=r"expected 'imagoal\.probe/1'"):
         _probe.load(tmp_path / "metric")
-    with pytest.raises(DataError, match="expected 'imagoal.metric/1'"):
+    with pytest.raises(DataError, match=r"expected 'imagoal\.metric/1'"):
         _metric.load(tmp_path / "probe")
 
 

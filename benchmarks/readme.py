@@ -1,0 +1,104 @@
+"""The README's tables, made from the committed results.
+
+python benchmarks/readme.py          (rewrites what stands between the markers; a test asks whether it was run)
+"""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "eval/results"
+BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
+ENVS = ("Ball", "BallGravity", "BallGust")
+ABLATIONS = {
+    "latent-s0": "as above, seed 0",
+    "latent-mppi-s0": "MPPI instead of CEM, equal evaluations",
+    "latent-euclid-s0": "Euclid's distance between latents instead of slowness",
+    "latent-last-s0": "distance after the last imagined step instead of the mean over steps",
+    "latent-probe-s0": "distance between linearly probed positions (sees labels)",
+    "latent-generic-s0": "encoder `generic`: EfficientNet-Lite0, ImageNet weights, 64 principal components",
+    "latent-random-s0": "encoder `random`: the same network, untrained",
+}
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    readme.write_text(before + section() + after)
+
+
+def section() -> str:
+    """All between the markers, markers included."""
+    parts = [BEGIN, "", *main_table(), "", *ablation_table(), "", *history_table(), "", END]
+    return "\n".join(parts)
+
+
+def main_table() -> list[str]:
+    lines = [
+        "| env | agent | hold % (5 steps in a row) | final % | n | ms per action, median / p90 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for env in ENVS:
+        rows = [load(path) for path in sorted((RESULTS / env).glob("latent-s?.json"))]
+        middle = sorted(rows, key=lambda row: row["summary"]["success"]["hold"]["rate"])[len(rows) // 2]
+        times = [statistics.median(row["summary"]["latency_ms"]["per_action"][p] for row in rows) for p in ("p50", "p90")]
+        each = ", ".join(f"{100 * row['summary']['success']['hold']['rate']:.1f}" for row in rows)
+        name = f"**latent, from pixels** (median of 3 training seeds: {each})"
+        lines.append(line(env, name, middle, f"{times[0]:.1f} / {times[1]:.1f}"))
+        for slug, name in (
+            ("oracle", "oracle: true simulator and state"),
+            ("random", "random actions"),
+            ("no-op", "no action"),
+        ):
+            row = load(RESULTS / env / f"{slug}-s0.json")
+            latency = row["summary"]["latency_ms"]
+            lines.append(line(env, name, row, "{p50:.1f} / {p90:.1f}".format(**latency["per_action"]) if latency else ""))
+    return lines
+
+
+def ablation_table() -> list[str]:
+    lines = ["What each part is worth, on Ball:", "", "| changed | hold % | final % | n |", "|---|---|---|---|"]
+    for slug, name in ABLATIONS.items():
+        row = load(RESULTS / "Ball" / f"{slug}.json")
+        success = row["summary"]["success"]
+        lines.append(f"| {name} | {share(success['hold'])} | {share(success['final'])} | {success['hold']['n']} |")
+    return lines
+
+
+def history_table() -> list[str]:
+    rows = load(RESULTS / "Ball/history-actions.table.json")["rows"]
+    found = {(history, actions, where): (mean, n) for history, actions, where, mean, _, n in rows}
+    counts = {where: found[("-", "nothing moves", where)][1] for where in ("free flight", "bounce")}
+    lines = [
+        "What velocity and actions are worth: mean error of the ball's position one imagined step ahead, in cm.",
+        "",
+        f"| history | actions | free flight (n = {counts['free flight']}) | at a wall (n = {counts['bounce']}) |",
+        "|---|---|---|---|",
+    ]
+    for history, actions in ((3, "given"), (3, "shuffled"), (1, "given"), (1, "shuffled"), ("-", "nothing moves")):
+        cells = [f"{found[(history, actions, where)][0]:.1f}" for where in ("free flight", "bounce")]
+        frames = {1: "1 frame", 3: "3 frames", "-": ""}[history]
+        lines.append(f"| {frames} | {actions} | {cells[0]} | {cells[1]} |")
+    return lines
+
+
+def line(env: str, name: str, row: dict[str, Any], times: str) -> str:
+    success = row["summary"]["success"]
+    return f"| {env} | {name} | {share(success['hold'])} | {share(success['final'])} | {success['hold']['n']} | {times} |"
+
+
+def share(rate: dict[str, float]) -> str:
+    """A rate with its Wilson 95 % interval, in percent."""
+    return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+
+
+def load(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""From episodes to numbers: intervals, percentiles, what is excluded and what is not."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagoal.eval._run import EpisodeResult
+from imagoal.eval._summary import ENOUGH_FOR_P99, latency, percentiles, rate, summarise
+
+
+def episode(number: int = 0, **fields: Any) -> EpisodeResult:
+    plain: dict[str, Any] = {
+        "id": number,
+        "seed": number,
+        "difficulty": 0.5,
+        "trivial": False,
+        "ever": True,
+        "hold": True,
+        "final": True,
+        "steps_to_goal": 7,
+        "start_distance": 0.5,
+        "final_distance": 0.01,
+        "early_end": None,
+        "iterations": None,
+        "actions_sha256": "",
+    }
+    return EpisodeResult(**plain | fields)
+
+
+def plan(milliseconds: float, evaluations: int = 10) -> dict[str, float]:
+    parts = {"encode": milliseconds / 4, "rollout": milliseconds / 2, "refit": milliseconds / 4}
+    return {"plan": milliseconds, **parts, "evaluations": evaluations}
+
+
+@pytest.mark.parametrize(
+    ("successes", "count", "low", "high"),
+    [(45, 50, 0.786, 0.957), (180, 200, 0.851, 0.934), (20, 20, 0.839, 1.0), (0, 20, 0.0, 0.161), (1, 1, 0.207, 1.0)],
+)
+def test_intervals_are_wilson_s(successes: int, count: int, low: float, high: float) -> None:
+    found = rate([True] * successes + [False] * (count - successes))
+    assert found["rate"] == successes / count
+    assert found["n"] == count
+    assert found["low"] == pytest.approx(low, abs=5e-4)
+    assert found["high"] == pytest.approx(high, abs=5e-4)
+
+
+def test_of_no_episodes_nothing_is_known() -> None:
+    assert rate([]) == {"rate": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+
+
+def test_trivial_tasks_are_excluded_and_counted() -> None:
+    episodes = [episode(0), episode(1, trivial=True), episode(2, hold=False, ever=False, final=False, steps_to_goal=None)]
+    summary = summarise(episodes, 1, 1, 0.0)
+    assert summary["excluded_trivial"] == 1
+    assert {kind: (found["rate"], found["n"]) for kind, found in summary["success"].items()} == dict.fromkeys(
+        ("ever", "hold", "final"), (0.5, 2)
+    )
+    assert summary["steps_to_goal"] == {"median": 7.0, "n": 1}
+
+
+def test_failed_episodes_stay_in_n_and_are_counted() -> None:
+    lost = episode(1, early_end="RuntimeError at step 3", ever=False, hold=False, final=False, steps_to_goal=None)
+    summary = summarise([episode(0), lost], 1, 1, 0.0)
+    assert summary["failed_episodes"] == 1
+    assert (summary["success"]["hold"]["rate"], summary["success"]["hold"]["n"]) == (0.5, 2)
+
+
+def test_a_summary_of_nothing_but_trivial_tasks_is_still_json() -> None:
+    summary = summarise([episode(trivial=True)], 1, 1, 0.0)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert summary["final_distance"]["median"] is None
+    assert summary["latency_ms"] is None
+    assert summary["evaluations_per_plan"] is None
+
+
+def test_the_99th_percentile_needs_662_plans() -> None:
+    values = np.arange(ENOUGH_FOR_P99, dtype=float)
+    assert percentiles(values)["p99"] == pytest.approx(0.99 * (ENOUGH_FOR_P99 - 1))
+    assert percentiles(values[:-1])["p99"] is None
+    assert ENOUGH_FOR_P99 == 662
+
+
+def test_the_first_plan_is_cold_and_not_among_the_others() -> None:
+    times = latency([episode(0, plans=[plan(900.0), plan(4.0)]), episode(1, plans=[plan(8.0)])], 1, 1)
+    assert times is not None
+    assert (times["cold"], times["n"]) == (900.0, 2)
+    assert times["per_plan"]["p50"] == 6
+    assert (times["encode"], times["rollout"], times["refit"]) == (1.5, 3, 1.5)
+
+
+def test_a_plan_s_time_is_shared_by_the_actions_executed_from_it() -> None:
+    times = latency([episode(plans=[plan(900.0), plan(8.0)])], 1, 4)
+    assert times is not None
+    assert times["per_plan"]["p50"] == 8
+    assert times["per_action"]["p50"] == 2
+
+
+def test_a_single_plan_is_both_cold_and_all_there_is() -> None:
+    times = latency([episode(plans=[plan(9.0)])], 3, 1)
+    assert times is not None
+    assert (times["cold"], times["n"], times["batch"], times["per_plan"]["p50"]) == (9, 1, 3, 9)
