@@ -9,11 +9,11 @@ from imagoal import __version__, find
 from imagoal.eval import _filmstrip, _plots, _sources
 from imagoal.eval._filmstrip import Filmstrip
 from imagoal.eval._html import Node, node, page
+from imagoal.eval._result import ROLES
 from imagoal.eval._row import KINDS, Rate, Row, Setting
 from imagoal.eval._sources import Table
 
 SHIPPED = find.folder("eval") / "results"
-ROLES = ("headline", "ceiling", "floor", "baseline", "gap", "ablation")
 """The order of the rows."""
 
 INTRODUCTION = (

@@ -18,7 +18,8 @@ from imagoal.errors import DataError
 from imagoal.eval._run import EpisodeResult, Protocol
 
 SCHEMA = "imagoal.result/1"
-ROLES = ("headline", "floor", "ceiling", "gap", "baseline", "ablation")
+ROLES = ("headline", "ceiling", "floor", "baseline", "gap", "ablation")
+"""Of a row, in the order of tables."""
 PACKAGES = ("torch", "numpy", "scipy", "gymnasium", "mujoco")
 
 

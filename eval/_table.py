@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imagoal.eval._result import ROLES
+
 HEAD = ("env", "agent", "world model", "encoder", "cost", "planner", "hold %", "final %", "ever %", "n", "ms/action p50", "p90")
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """One line per result; the rates with their Wilson 95 % intervals."""
-    rows = [HEAD, *(cells(result) for result in results)]
+    """One line per result, headlines first; the rates with their Wilson 95 % intervals."""
+    rows = [HEAD, *(cells(result) for result in sorted(results, key=lambda result: ROLES.index(result["role"])))]
     used = [column for column in range(len(HEAD)) if any(row[column] for row in rows[1:])]
     widths = {column: max(len(row[column]) for row in rows) for column in used}
     lines = ["  ".join(row[column].ljust(widths[column]) for column in used).rstrip() for row in rows]
@@ -25,7 +27,7 @@ def cells(result: Mapping[str, Any]) -> tuple[str, ...]:
         agent["name"] + (" (privileged)" if agent["privileged"] else ""),
         agent["world_model"] or "",
         encoder["label"] if encoder else "",
-        agent["cost"]["at"] if agent["cost"] else "",
+        "{at}, {distance}".format(**agent["cost"]) if agent["cost"] else "",
         budget(agent["planner"]),
         *(share(summary["success"][kind]) for kind in ("hold", "final", "ever")),
         str(summary["success"]["hold"]["n"]),
@@ -37,7 +39,8 @@ def budget(planner: Mapping[str, Any] | None) -> str:
     """A planner and its budget, e.g. `cem 64x4 H8`."""
     if planner is None:
         return ""
-    return f"{planner['name']} {planner['num_samples']}x{planner['iterations']} H{planner['horizon']}"
+    size = "x".join(str(planner[field]) for field in ("num_samples", "iterations") if field in planner)
+    return f"{planner['name']} {size} H{planner['horizon']}"
 
 
 def share(rate: Mapping[str, float]) -> str:

@@ -152,7 +152,6 @@ WRONG = [
     Case(SCRIPTED + "--count -1", 2, "-1 tasks asked"),
     Case(SCRIPTED + "--count many", 2, "--count is 'many'; expected a whole number"),
     Case(SCRIPTED + "--batch 0", 2, "batch = 0; expected at least 1"),
-    Case(SCRIPTED + "--seed -1", 2, "seed = -1; expected 0 or more"),
     Case(SCRIPTED + "--threads 0", 2, "threads = 0; expected from 1 to "),
     Case(SCRIPTED + "--threads 4096", 2, "threads = 4096; expected from 1 to "),
     Case(COLLECT + "--episodes 0", 2, "episodes 0; expected at least 1"),

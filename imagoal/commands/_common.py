@@ -1,4 +1,4 @@
-"""Flags that the learning verbs share, and what they mean."""
+"""Flags that verbs share, and what they mean."""
 
 import os
 from dataclasses import dataclass
@@ -16,10 +16,28 @@ Folder = Annotated[Path, tyro.conf.arg(name="run")]
 class Common:
     """Flags of every verb that computes."""
 
-    seed: int = 0
-    """Of everything random."""
     threads: int = 1
     """CPU threads."""
+
+    def prepare(self) -> None:
+        """Set torch up as the flags say.
+
+        Raises:
+            UsageError: more threads than CPUs.
+        """
+        if not 1 <= self.threads <= cpus():
+            raise UsageError(f"threads = {self.threads}; expected from 1 to {cpus()}, the CPUs here")
+        import torch
+
+        torch.set_num_threads(self.threads)
+
+
+@dataclass(frozen=True)
+class Learning(Common):
+    """Flags of every verb that learns."""
+
+    seed: int = 0
+    """Of everything random: weights, batches, projections."""
 
     def prepare(self) -> None:
         """Set torch up as the flags say.
@@ -29,9 +47,9 @@ class Common:
         """
         if self.seed < 0:
             raise UsageError(f"seed = {self.seed}; expected 0 or more")
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if not 1 <= self.threads <= cpus:
-            raise UsageError(f"threads = {self.threads}; expected from 1 to {cpus}, the CPUs here")
-        import torch
+        super().prepare()
 
-        torch.set_num_threads(self.threads)
+
+def cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

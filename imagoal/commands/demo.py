@@ -1,6 +1,5 @@
 """`imagoal demo`."""
 
-import os
 import resource
 import sys
 import time
@@ -8,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imagoal.commands._common import Folder
+from imagoal.commands._common import Folder, cpus
 
 LIVE = (
     ("learned", "mpc", "model", "headline"),
@@ -54,14 +53,16 @@ class Demo:
     def _collect(self, folder: Path) -> None:
         from imagoal.commands.collect import Collect
 
-        episodes, workers = (40, 1) if self.quick else (1000, cores())
+        episodes, workers = (40, 1) if self.quick else (1000, min(2, cpus()))
         Collect(data=folder / "data", episodes=episodes, workers=workers, seed=self.seed).run()
 
     def _pretrain(self, folder: Path) -> None:
         from imagoal.commands.pretrain import Pretrain
         from imagoal.world_model.objectives.sigreg import SIGReg
 
-        whole = Pretrain(data=folder / "data", run_dir=folder / "encoder", objective=SIGReg(), threads=cores(), seed=self.seed)
+        whole = Pretrain(
+            data=folder / "data", run_dir=folder / "encoder", objective=SIGReg(), threads=min(2, cpus()), seed=self.seed
+        )
         (replace(whole, schedule=replace(whole.schedule, steps=20)) if self.quick else whole).run()
 
     def _train(self, folder: Path) -> None:
@@ -69,7 +70,9 @@ class Demo:
         from imagoal.world_model.predictors.mlp import MLP
 
         encoder, run_dir = str(folder / "encoder"), folder / "model"
-        whole = Train(data=folder / "data", encoder=encoder, run_dir=run_dir, predictor=MLP(), threads=cores(), seed=self.seed)
+        whole = Train(
+            data=folder / "data", encoder=encoder, run_dir=run_dir, predictor=MLP(), threads=min(2, cpus()), seed=self.seed
+        )
         (replace(whole, schedule=replace(whole.schedule, steps=30)) if self.quick else whole).run()
 
     def _evaluate(self, folder: Path) -> None:
@@ -115,8 +118,3 @@ class Demo:
         rows = [*seconds, ["all", round(total, 1)], ["peak resident MB", round(peak)]]
         _result.write_table(folder / "demo.table.json", ["stage", "seconds"], rows, {"seed": self.seed, "quick": self.quick})
         print(f"\nThe demo took {total:.0f} s. Look at {folder / 'report.html'} and {folder / 'film/plan.webp'}.")
-
-
-def cores() -> int:
-    """Threads for learning: both cores, if there are two."""
-    return min(2, os.cpu_count() or 1)

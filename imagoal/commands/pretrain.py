@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from imagoal.commands._common import Common, Folder
+from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
@@ -12,7 +12,7 @@ from imagoal.world_model.encoders.patch_conv import PatchConv
 
 
 @dataclass(frozen=True)
-class Pretrain(Common):
+class Pretrain(Learning):
     """Train an encoder on a store's frames and actions, and freeze it."""
 
     data: Path = Path("runs/data")

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from imagoal.commands._common import Common, Folder
+from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
@@ -14,7 +14,7 @@ GALLERY = 1024
 
 
 @dataclass(frozen=True)
-class Train(Common):
+class Train(Learning):
     """Freeze an encoder, encode a store once, and train a world model on the latents."""
 
     data: Path = Path("runs/data")
