@@ -93,7 +93,8 @@ class GoalCost:
                 f"{str(model.encoder_hash)[:12]}; use the encoder in the world model's folder"
             )
         if at != "state":
-            return cls(model, at, chain.carry(goal.frame, "frame", at), chain, distance, over or Over())
+            alone = [chain.carry(frame[None], "frame", at) for frame in goal.frame]  # rounded alike in any batch
+            return cls(model, at, torch.cat(alone), chain, distance, over or Over())
         if goal.state is None:
             raise UsageError("the goal's state is not known; use a privileged agent, or measure at frame, latent or probe")
         return cls(model, at, goal.state, chain, distance, over or Over())
@@ -120,15 +121,16 @@ class GoalCost:
         if len(path) != len(self.goal):
             raise UsageError(f"the path is of {len(path)} problems, the goal of {len(self.goal)}; use rows() of the goal")
         steps = path[:, :, -1:] if self.over.last_only else path
-        carried = self.chain.carry(steps.flatten(0, 2), self.model.place, self.at)
-        carried = carried.reshape(*steps.shape[:3], *carried.shape[1:])
-        goals = self.goal.to(carried.device)
-        return self.over.reduce(torch.stack([self._distances(each, goal) for each, goal in zip(carried, goals, strict=True)]))
+        goals = self.goal.to(path.device)
+        return self.over.reduce(torch.stack([self._distances(each, goal) for each, goal in zip(steps, goals, strict=True)]))
 
     def _distances(self, steps: Tensor, goal: Tensor) -> Tensor:
-        """Distances (K, H) of one problem's steps (K, H, *place) from its goal (*place), which is never copied."""
-        flat = steps.flatten(0, 1)
-        return self.distance(flat, goal.expand_as(flat)).reshape(steps.shape[:2])
+        """Distances (K, H) of one problem's imagined steps (K, H, ...) from its goal (*place), which is never copied.
+
+        Each problem is carried by itself, so that nothing is rounded otherwise in a batch.
+        """
+        carried = self.chain.carry(steps.flatten(0, 1), self.model.place, self.at)
+        return self.distance(carried, goal.expand_as(carried)).reshape(steps.shape[:2])
 
 
 class BoundCost:

@@ -188,7 +188,7 @@ WRONG = [
     # files
     Case(EVAL + "--world-model nowhere", 3, "no folder nowhere; make it with"),
     Case(EVAL + "--world-model file", 3, "no folder file; make it with"),
-    Case(EVAL + "--world-model store", 3, "store/MANIFEST.json is missing"),
+    Case(EVAL + "--world-model store", 3, "holds no MANIFEST.json"),
     Case(EVAL + "--world-model broken", 3, "model.safetensors is damaged: sha256"),
     Case(ORACLE + "--readouts nowhere --cost latent", 3, "no folder nowhere; make it with"),
     Case(SCRIPTED + "--tasks nowhere.npz", 3, "no file nowhere.npz; expected a list of tasks"),

@@ -127,6 +127,10 @@ def _save(path: Path, tensors: Tensors) -> None:
 
 def _manifest(path: Path) -> dict[str, Any]:
     """The SHA-256 of each file of a folder, by name."""
+    if not (path / "MANIFEST.json").is_file():
+        raise DataError(
+            f"{path} holds no MANIFEST.json: it is no folder of an encoder or world model; name one, or make it anew"
+        )
     hashes = files.read_json(path / "MANIFEST.json")
     names = list(hashes) if isinstance(hashes, dict) else []
     if "config.json" not in names or any(name.startswith("/") or ".." in name.split("/") for name in names):

@@ -66,6 +66,6 @@ class Latent:
         return latents.reshape(batch, candidates, *latents.shape[1:])
 
     def _encode(self, frames: Tensor) -> Tensor:
-        """Latents (B, T, N, D) of frames (B, T, 3, h, w)."""
-        latents = self.encoder.encode(frames.flatten(0, 1))
+        """Latents (B, T, N, D) of frames (B, T, 3, h, w), one by one: how an encoder rounds depends on how many there are."""
+        latents = torch.cat([self.encoder.encode(frame[None]) for frame in frames.flatten(0, 1)])
         return latents.reshape(*frames.shape[:2], *latents.shape[1:])
