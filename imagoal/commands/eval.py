@@ -1,10 +1,14 @@
 """`imagoal eval`."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import tyro
+
+from imagoal import files
 from imagoal.commands._agency import Agency
-from imagoal.commands._common import Folder
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Eval(Agency):
     """Episodes side by side; latency is reported per batch."""
     role: str = "ablation"
     """headline, floor, ceiling, gap, baseline or ablation."""
-    run_dir: Folder = Path("runs/eval")
-    """Run folder; `result.json` is written there."""
+    run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Run folder, `result.json` is written there; if not said, one below runs/eval that is named after all these flags."""
 
     def run(self) -> int:
         """Evaluate, or continue, and print the row."""
@@ -28,7 +32,12 @@ class Eval(Agency):
         from imagoal.eval._evaluate import evaluate
         from imagoal.eval._table import table
 
-        result = evaluate(self.env, self.request(), self.tasks, self.count, self.batch, self.role, self.run_dir)
+        folder = self.run_dir or Path("runs/eval") / self._name()
+        result = evaluate(self.env, self.request(), self.tasks, self.count, self.batch, self.role, folder)
         print(table([result]))
-        print(f"wrote {self.run_dir / 'result.json'}")
+        print(f"wrote {folder / 'result.json'}")
         return 0
+
+    def _name(self) -> str:
+        """Of a folder: the same for the same flags, another for others."""
+        return f"{re.sub('[^A-Za-z0-9_]', '-', self.env)}-{self.agent}-{files.hash_of(repr(self))[:8]}"
