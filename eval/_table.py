@@ -5,11 +5,11 @@ from typing import Any
 
 from imagoal.eval._result import ROLES
 
-HEAD = ("env", "agent", "world model", "encoder", "cost", "planner", "hold %", "final %", "ever %", "n", "ms/action p50", "p90")
+HEAD = ("env", "agent", "imagines (encoder)", "cost", "planner", "hold %", "final %", "ever %", "n", "ms p50", "p90")
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """One line per result, headlines first; the rates with their Wilson 95 % intervals."""
+    """One line per result, headlines first; the headline rate with its Wilson 95 % interval, times per action."""
     rows = [HEAD, *(cells(result) for result in sorted(results, key=lambda result: ROLES.index(result["role"])))]
     used = [column for column in range(len(HEAD)) if any(row[column] for row in rows[1:])]
     widths = {column: max(len(row[column]) for row in rows) for column in used}
@@ -22,17 +22,27 @@ def cells(result: Mapping[str, Any]) -> tuple[str, ...]:
     agent, summary = result["agent"], result["summary"]
     times = (summary["latency_ms"] or {}).get("per_action", {})
     encoder = agent["encoder"]
+    rates = summary["success"].items()
+    shown = {kind: share(rate) if kind == result["protocol"]["headline"] else percent(rate["rate"]) for kind, rate in rates}
     return (
         result["env"].rpartition("/")[2].partition("-v")[0],
-        agent["name"] + (" (privileged)" if agent["privileged"] else ""),
-        agent["world_model"] or "",
-        encoder["label"] if encoder else "",
-        "{at}, {distance}".format(**agent["cost"]) if agent["cost"] else "",
+        agent["name"] + ("*" if agent["privileged"] else ""),
+        (agent["world_model"] or "") + (f" ({encoder['label']})" if encoder else ""),
+        cost(agent["cost"]),
         budget(agent["planner"]),
-        *(share(summary["success"][kind]) for kind in ("hold", "final", "ever")),
+        *(shown[kind] for kind in ("hold", "final", "ever")),
         str(summary["success"]["hold"]["n"]),
         *(f"{times[p]:.1f}" if times.get(p) is not None else "" for p in ("p50", "p90")),
     )
+
+
+def cost(described: Mapping[str, Any] | None) -> str:
+    """Where and how a cost is measured, e.g. `latent slowness mean`; weights other than 1 before their names."""
+    if described is None:
+        return ""
+    weights = {kind: described[kind] for kind in ("last", "mean", "min") if described[kind]}
+    over = "+".join(kind if weight == 1 else f"{weight:g} {kind}" for kind, weight in weights.items())
+    return f"{described['at']} {described['distance']} {over}"
 
 
 def budget(planner: Mapping[str, Any] | None) -> str:
@@ -45,4 +55,9 @@ def budget(planner: Mapping[str, Any] | None) -> str:
 
 def share(rate: Mapping[str, float]) -> str:
     """A rate with its interval, in percent, e.g. `97.5 [94.3, 98.9]`."""
-    return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+    return f"{percent(rate['rate'])} [{percent(rate['low'])}, {percent(rate['high'])}]"
+
+
+def percent(value: float) -> str:
+    """A share in percent, e.g. `97.5`."""
+    return f"{100 * value:.1f}"
