@@ -60,19 +60,15 @@ class Demo:
         from imagoal.commands.pretrain import Pretrain
         from imagoal.world_model.objectives.sigreg import SIGReg
 
-        whole = Pretrain(
-            data=folder / "data", run_dir=folder / "encoder", objective=SIGReg(), threads=min(2, cpus()), seed=self.seed
-        )
+        whole = Pretrain(data=folder / "data", run_dir=folder / "encoder", objective=SIGReg(), seed=self.seed)
         (replace(whole, schedule=replace(whole.schedule, steps=20)) if self.quick else whole).run()
 
     def _train(self, folder: Path) -> None:
         from imagoal.commands.train import Train
         from imagoal.world_model.predictors.mlp import MLP
 
-        encoder, run_dir = str(folder / "encoder"), folder / "model"
-        whole = Train(
-            data=folder / "data", encoder=encoder, run_dir=run_dir, predictor=MLP(), threads=min(2, cpus()), seed=self.seed
-        )
+        encoder, model = str(folder / "encoder"), folder / "model"
+        whole = Train(data=folder / "data", encoder=encoder, run_dir=model, predictor=MLP(), seed=self.seed)
         (replace(whole, schedule=replace(whole.schedule, steps=30)) if self.quick else whole).run()
 
     def _evaluate(self, folder: Path) -> None:
