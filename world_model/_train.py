@@ -72,7 +72,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         predictor = config.build(latents.shape[1], latents.shape[2], windows.action_size)
-    predictor.fit_scale(*_changes(windows, latents))
+    now, changes = _changes(windows, latents)
+    predictor.fit_scale(now, changes)
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
         forced, rolled = losses(predictor, *windows.latents(latents, step, schedule.batch))
@@ -83,7 +84,7 @@ def train(
     probe = _probe.fit(latents[rows].float(), positions[rows])
     return Trained(
         predictor,
-        _metric.fit(_changes(windows, latents)[1]),
+        _metric.fit(changes),
         probe,
         rows,
         probe_errors(predictor, probe, tested, latents, positions),
