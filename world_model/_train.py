@@ -72,8 +72,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         predictor = config.build(latents.shape[1], latents.shape[2], windows.action_size)
-    now, changes = _changes(windows, latents)
-    predictor.fit_scale(now, changes)
+    predictor.fit_scale(*_changes(windows, latents))
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
         forced, rolled = losses(predictor, *windows.latents(latents, step, schedule.batch))
@@ -84,7 +83,7 @@ def train(
     probe = _probe.fit(latents[rows].float(), positions[rows])
     return Trained(
         predictor,
-        _metric.fit(changes),
+        _metric.fit(_changes(windows, latents)[1]),
         probe,
         rows,
         probe_errors(predictor, probe, tested, latents, positions),

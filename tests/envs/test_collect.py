@@ -33,7 +33,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def start(path: Path, *flags: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "imagoal", *COMMAND, "--data", str(path), *flags]
-    return subprocess.Popen(command, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
+
+
+def heed_interrupts() -> None:
+    """A shell's background job ignores SIGINT, and so would all that it starts: the tests may run in one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def committed(path: Path) -> int:
