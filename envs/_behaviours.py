@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imagoal.envs._types import Floats, GoalEnv, Rng
+from imagoal.envs._types import Behaviour, Floats, GoalEnv, Rng
 from imagoal.errors import UsageError
-
-Behaviour = Callable[[Floats, Floats], Floats]
-"""From a state (S,) and a goal (S,) to an action (A,)."""
 
 CORRELATION = 0.7
 """Of the noise, from one step to the next: uncorrelated pushes hardly move anything."""
+
+
+NEAR = 0.1
+"""Metres around the object in which `through` aims."""
 
 
 def noise(env: GoalEnv, rng: Rng) -> Behaviour:
@@ -55,7 +56,45 @@ def waypoints(env: GoalEnv, rng: Rng) -> Behaviour:
     return act
 
 
-BEHAVIOURS: dict[str, Callable[[GoalEnv, Rng], Behaviour]] = {"noise": noise, "expert": expert, "waypoints": waypoints}
+def through(env: GoalEnv, rng: Rng) -> Behaviour:
+    """The agent's body goes, for 2 to 6 steps at a time, towards a random point near the object, and so often through it."""
+    left, offset = 0, np.zeros(env.object_size)
+
+    def act(state: Floats, _: Floats) -> Floats:
+        nonlocal left, offset
+        if left == 0:
+            left, offset = int(rng.integers(2, 7)), rng.normal(size=env.object_size)
+            offset *= rng.uniform(0, NEAR) / np.linalg.norm(offset)
+        left -= 1
+        action = env.approach(state, env.visible(state)[: env.object_size] + offset)
+        return np.clip(action + 0.3 * rng.normal(size=action.shape), -1, 1)
+
+    return act
+
+
+def wander(env: GoalEnv, rng: Rng) -> Behaviour:
+    """The agent's body goes to where it is at the start of random tasks, a new one every 3 to 12 steps, with noise."""
+    left, point = 0, np.zeros(0)
+    spread = rng.uniform(0.0, 0.5)
+
+    def act(state: Floats, _: Floats) -> Floats:
+        nonlocal left, point
+        if left == 0:
+            left, point = int(rng.integers(3, 13)), env.visible(env.sample_task(rng).start)[-env.object_size :]
+        left -= 1
+        action = env.approach(state, point)
+        return np.clip(action + spread * rng.normal(size=action.shape), -1, 1)
+
+    return act
+
+
+BEHAVIOURS: dict[str, Callable[[GoalEnv, Rng], Behaviour]] = {
+    "noise": noise,
+    "expert": expert,
+    "waypoints": waypoints,
+    "through": through,
+    "wander": wander,
+}
 
 
 def behaviour(env: GoalEnv, name: str, rng: Rng) -> Behaviour:

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from imagoal import files
-from imagoal.envs._behaviours import Behaviour, behaviour
+from imagoal.envs._behaviours import behaviour
 from imagoal.envs._make import env_id, make
 from imagoal.envs._records import Record, Spec
 from imagoal.envs._store import Store
-from imagoal.envs._types import Episode, Floats, Frames, GoalEnv, Rng
+from imagoal.envs._types import Behaviour, Episode, Floats, Frames, GoalEnv, Rng
 from imagoal.errors import EnvError, ImagoalError, ResourceError, UsageError
 from imagoal.progress import Progress
 

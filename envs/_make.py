@@ -1,5 +1,8 @@
 """Environments by name."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import gymnasium
 
 from imagoal import find
@@ -19,22 +22,28 @@ def register() -> None:
         )
 
 
-def make(name: str) -> GoalEnv:
+def make(name: str, options: Mapping[str, str] | None = None) -> GoalEnv:
     """A new environment, without a time limit.
 
     Args:
         name: an entry (`ball_gravity`), an id that Gymnasium knows (`imagoal/BallGravity-v0`), or `package.module:Class`.
+        options: of its constructor, e.g. `{"goal_finger": "anywhere"}`.
 
     Raises:
-        UsageError: nothing has that name, or it is no environment with an image goal.
+        UsageError: nothing has that name, it has no such option, or it is no environment with an image goal.
     """
-    if "/" in name:
-        try:
-            env = gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True).unwrapped
-        except gymnasium.error.Error as error:
-            raise UsageError(f"env {name!r}: {error}; `imagoal list env` shows the entries") from error
-    else:
-        env = find.find("env", name)()
+    options = options or {}
+    try:
+        if "/" in name:
+            env: Any = gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **options).unwrapped
+        else:
+            env = find.find("env", name)(**options)
+    except gymnasium.error.Error as error:
+        raise UsageError(f"env {name!r}: {error}; `imagoal list env` shows the entries") from error
+    except TypeError as error:
+        if not options:
+            raise
+        raise UsageError(f"env {name!r} with options {dict(options)}: {error}; its class names the options it has") from error
     if not isinstance(env, GoalEnv):
         raise UsageError(f"env {name!r} is a {type(env).__name__}; expected a subclass of imagoal.envs.GoalEnv")
     return env

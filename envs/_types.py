@@ -5,6 +5,7 @@ Frames are u8 (..., h, w, 3), RGB; states are f64 and privileged; actions are in
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +19,9 @@ Floats = npt.NDArray[np.float64]
 Frames = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Rng = np.random.Generator
+
+Behaviour = Callable[[Floats, Floats], Floats]
+"""Chooses actions while data are collected: from a state (S,) and a goal (S,) to an action (A,)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     headline: ClassVar[str] = "final"
     """Which success the tables head: `ever`, `hold` or `final`."""
     version: ClassVar[int] = 0
+    object_size: ClassVar[int] = 2
+    """How many leading numbers of `visible` are the object's, whose place is the task; the others are the agent's own body."""
     behaviour_mix: ClassVar[dict[str, float]]
     """Names of behaviours (`envs/_behaviours.py`) and their shares in a collected data set."""
 
@@ -121,6 +127,24 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     @abstractmethod
     def expert(self, states: Floats, goals: Floats) -> Floats:
         """Actions (..., A) of a scripted expert that sees states (..., S) and goals (..., S)."""
+
+    def approach(self, states: Floats, points: Floats) -> Floats:
+        """Actions (..., A) that move the agent's body straight to points, given as `visible` gives its place.
+
+        Raises:
+            EnvError: this env does not offer it.
+        """
+        raise EnvError(f"{type(self).__name__} has no body that could approach a point; use another agent or behaviour")
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The constructor's options that are not at their default, for results and stores."""
+        return {}
+
+    @property
+    def variant(self) -> str:
+        """Name of the frozen task lists' variant that the options ask for; empty for the default."""
+        return ""
 
     def state(self) -> Floats:
         """The current state (S,), a copy."""

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from imagoal.errors import UsageError
 from imagoal.planning._checks import check_field, check_proposals
-from imagoal.planning._noise import normal
+from imagoal.planning._noise import correlated
 from imagoal.planning._search import Search
 from imagoal.planning._types import CostFunction, Needs, Plan
 
@@ -40,6 +40,10 @@ class CEM:
     """The standard deviation never falls below this."""
     momentum: float = 0.0
     """Weight of the old mean and standard deviation in the new ones, in [0, 1)."""
+    correlation: float = 0.0
+    """Of the noise from one action to the next, in [0, 1): 0 is white; where motion adds up, as in pushing, try 0.85."""
+    block: int = 1
+    """Actions in one model step, through which correlated noise runs; the world model's action block."""
 
     def __post_init__(self) -> None:
         check_field(self, "horizon", 1)
@@ -51,6 +55,8 @@ class CEM:
         check_field(self, "min_std", 0.0)
         check_field(self, "init_std", float(self.min_std))
         check_field(self, "momentum", 0.0, 0.999)
+        check_field(self, "correlation", 0.0, 0.999)
+        check_field(self, "block", 1)
 
     def plan(
         self, cost: CostFunction, candidates: Tensor, generators: Sequence[Generator], deadline_ms: float | None = None
@@ -66,7 +72,8 @@ class CEM:
         mean = proposals[:, :1]
         std = torch.full_like(mean, self.init_std)
         for _ in search.rounds(self.iterations):
-            samples = mean + std * normal(generators, self.num_samples - proposals.shape[1], mean)
+            count = self.num_samples - proposals.shape[1]
+            samples = mean + std * correlated(generators, count, mean, self.correlation, self.block)
             population = torch.cat([proposals, samples.clamp(-1, 1)], 1)
             elites = best(population, search.evaluate(population), self.num_elites, search.best)
             mean, std = self._refit(elites, mean, std)

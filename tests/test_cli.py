@@ -173,7 +173,7 @@ WRONG = [
     Case(LATENT + "--cost state", 2, "nothing leads from latent back to state; measure the cost where"),
     Case(ORACLE + "--cost latent", 2, "needs an encoder and there is none; pass --readouts DIR"),
     Case(
-        ORACLE + "--cost frame --distance slowness", 2, "no distance 'slowness' at frame; task is at state, slowness at latent"
+        ORACLE + "--cost frame --distance slowness", 2, "no distance 'slowness' at frame; task is at state, visible at state and probe, slowness at latent"
     ),
     Case(LATENT + "--env somebody:Wide --tasks wide.npz", 2, "wants actions of size 2, the env 3; name a world model that was"),
     Case(
@@ -308,7 +308,7 @@ def test_the_overview_names_every_verb(args: list[str], capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert said.startswith("usage: imagoal VERB")
     for verb in VERBS:
-        assert f"\n  {verb} " in said
+        assert f"\n  {verb.replace('_', '-')} " in said
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

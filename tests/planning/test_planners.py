@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from imagoal.errors import NumericalError
 from imagoal.find import entries
+from imagoal.planning._noise import correlated, normal
 
 HORIZON, ACTION = 3, 2
 PLANNERS = list(entries("planner"))
@@ -246,3 +247,18 @@ def test_candidates_that_leave_the_box_are_clamped(name: str) -> None:
     cost = quadratic(3.0)
     plan = planner(name).plan(cost, zeros() + 1.5, generators(0))
     assert torch.equal(plan.actions, torch.ones(1, HORIZON, ACTION))
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_correlated_noise_runs_through_the_actions_of_a_block(block: int) -> None:
+    generators = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    like = torch.zeros(2, 1, 12 // block, 3 * block)
+    noise = correlated(generators, 4000, like, 0.85, block)
+    assert noise.shape == (2, 4000, 12 // block, 3 * block)
+    actions = noise.reshape(2, 4000, 12, 3)
+    assert torch.allclose(actions.std((0, 1)), torch.ones(12, 3), atol=0.05)
+    neighbours = (actions[:, :, 1:] * actions[:, :, :-1]).mean((0, 1))
+    assert torch.allclose(neighbours, torch.full((11, 3), 0.85), atol=0.05)
+    white = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    again = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    assert torch.equal(correlated(white, 4000, like, 0.0, block), normal(again, 4000, like))

@@ -1,0 +1,30 @@
+"""`imagoal check-env`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from imagoal.envs._check_subject import Terms
+from imagoal.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckEnv(Terms):
+    """Hold an env, also one of somebody else's, to the contract of image goals."""
+
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
+    """Entry, id that Gymnasium knows (module:id imports the module first), or package.module:Class."""
+    env_options: tuple[str, ...] = ()
+    """Options of the env's constructor as NAME=VALUE, e.g. goal_finger=anywhere."""
+
+    def run(self) -> int:
+        """Print a line per check; 1 if one does not hold."""
+        from imagoal.envs._check import check
+
+        wrong = [option for option in self.env_options if not option.partition("=")[2]]
+        if wrong:
+            raise UsageError(f"env option {wrong[0]!r}; expected NAME=VALUE")
+        report = check(self.env, self, dict(option.split("=", 1) for option in self.env_options))
+        print(report)
+        return int(bool(report.failed))
