@@ -36,7 +36,7 @@ def main() -> None:
     for name in ("Ball-latent", "BallGravity-latent", "BallGust-latent"):
         folder = load(name)
         latents = folder.encoder.encode(frames).flatten(1)
-        for metric, points in (("euclid", latents), ("slowness", latents @ folder.metric.matrix)):
+        for metric, points in (("euclid", latents), ("slowness", latents @ folder.metrics["slowness"].matrix)):
             distances = torch.cdist(points.double(), points.double())
             correlation = float(spearmanr(distances.flatten()[::37], metres.flatten()[::37])[0])
             rows.append([name, metric, correlation, *landscape(distances)])

@@ -1,6 +1,7 @@
 """From what the command line says to an agent: the world model, the chain, the distance at each place."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,9 +21,9 @@ from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._types import Place, WorldModel
 from imagoal.world_model.simulator import Simulator
 
-DistanceName = Literal["task", "slowness", "euclid"]
+DistanceName = Literal["task", "visible", "slowness", "resting", "euclid"]
 ANOTHER = "name a world model that was trained on this env"
-DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "euclid"}
+DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "visible"}
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class Request:
         readouts: folder of a world model whose encoder and probe a model without its own borrows; or empty.
         planner: what searches.
         at: where the cost is measured; empty for the model's own place.
-        distance: at that place; None for the place's own: the task's at `state`, slowness at `latent`, else Euclid's.
+        distance: at that place; None for the place's own: the task's at `state`, slowness at `latent`, what is visible at
+            `probe`, Euclid's at `frame`.
         over: how distances along the horizon become a cost.
         replan_every: env steps between plans.
         warm_start: whether the last plan is proposed again.
         trust: import what files name outside this package.
+        agent_weight: of the agent's own body in the distance, beside 1 for the object; where the distance tells them apart.
+        action_block: env steps per model step of the simulator; a trained model has its own.
     """
 
     agent: str
@@ -52,6 +56,14 @@ class Request:
     replan_every: int
     warm_start: bool = True
     trust: bool = False
+    agent_weight: float = 0.0
+    action_block: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.agent_weight < math.inf:
+            raise UsageError(f"agent_weight = {self.agent_weight}; expected a finite number, 0 or more")
+        if self.action_block < 1:
+            raise UsageError(f"action_block = {self.action_block}; expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -95,11 +107,20 @@ def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: _mode
     at = request.at or model.place
     chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
     chain.check(model.place, at)  # before the distance, which has nothing to measure with where nothing leads
-    measure = distance(request.distance or DEFAULT_DISTANCES[at], at, env, readouts)
-    return Planning(model, chain, request.planner, at, measure, request.over, request.replan_every, request.warm_start)
+    measure = distance(request.distance or DEFAULT_DISTANCES[at], at, env, readouts, request.agent_weight)
+    planner = _blocked(request.planner, model.action_block)
+    return Planning(model, chain, planner, at, measure, request.over, request.replan_every, request.warm_start)
 
 
-def distance(name: DistanceName, at: Place, env: GoalEnv, readouts: _model.LatentFolder | None) -> Distance:
+def _blocked(planner: Planner, block: int) -> Planner:
+    """The planner, told how many actions a step of the model holds, if that matters to it."""
+    names = {field.name for field in dataclasses.fields(planner)}  # type: ignore[arg-type]
+    return dataclasses.replace(planner, block=block) if "block" in names else planner  # type: ignore[type-var]
+
+
+def distance(
+    name: DistanceName, at: Place, env: GoalEnv, readouts: _model.LatentFolder | None, agent_weight: float = 0.0
+) -> Distance:
     """A distance by name.
 
     Raises:
@@ -107,15 +128,32 @@ def distance(name: DistanceName, at: Place, env: GoalEnv, readouts: _model.Laten
     """
     if name == "euclid":
         return euclid
-    if name == "slowness" and at == "latent" and readouts is not None:
-        return readouts.metric
-    if name != "task" or at != "state":
-        raise UsageError(f"no distance {name!r} at {at}; task is at state, slowness at latent, euclid anywhere")
+    if name in _model.METRICS and at == "latent" and readouts is not None:
+        if name not in readouts.metrics:
+            raise UsageError(f"the world model has no metric {name!r}; train it again, or use slowness")
+        return readouts.metrics[name].weighing(agent_weight)
+    if name == "task" and at == "state":
+        return lambda states, goals: torch.from_numpy(np.asarray(env.task_distance(states.numpy(), goals.numpy()))).float()
+    if name == "visible" and at == "probe":
+        return lambda shown, goals: weighted(shown - goals, env.object_size, agent_weight)
+    if name == "visible" and at == "state":
+        return lambda states, goals: weighted(_seen(env, states) - _seen(env, goals), env.object_size, agent_weight)
+    raise UsageError(
+        f"no distance {name!r} at {at}; task is at state, visible at state and probe, slowness and resting at latent, "
+        "euclid anywhere"
+    )
 
-    def task(states: Tensor, goals: Tensor) -> Tensor:
-        return torch.from_numpy(np.asarray(env.task_distance(states.numpy(), goals.numpy()))).float()
 
-    return task
+def weighted(difference: Tensor, object_size: int, agent_weight: float) -> Tensor:
+    """Metres (M,) of differences (M, V): those of the object, plus `agent_weight` times those of the agent's body."""
+    length: Tensor = torch.linalg.vector_norm(difference[:, :object_size], dim=1)
+    if difference.shape[1] > object_size:
+        length = length + agent_weight * torch.linalg.vector_norm(difference[:, object_size:], dim=1)
+    return length
+
+
+def _seen(env: GoalEnv, states: Tensor) -> Tensor:
+    return torch.from_numpy(env.visible(states.numpy())).float()
 
 
 def _folder(name: str, trust: bool, env: GoalEnv) -> _model.LatentFolder | None:
@@ -131,7 +169,7 @@ def _folder(name: str, trust: bool, env: GoalEnv) -> _model.LatentFolder | None:
 
 def _world_model(request: Request, folder: _model.LatentFolder | None, env: GoalEnv) -> WorldModel | None:
     if request.world_model == "simulator":
-        return Simulator(env)
+        return Simulator(env, request.action_block)
     if folder is None:
         return None
     wanted = (env.action_space.shape or (1,))[0] * folder.model.action_block
@@ -171,11 +209,12 @@ def _describe(
     described |= dict.fromkeys(("planner", "world_model", "encoder", "cost", "training_seed", "parameters"))
     if planning is not None:
         planner: Any = planning.planner
-        described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)}
-        described["planner"] |= {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
+        setting = {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
+        setting |= {"action_block": planning.model.action_block}
+        described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
-        name = request.distance or DEFAULT_DISTANCES[planning.at]
-        described["cost"] = {"at": planning.at, "distance": name, "agent_weight": None, **dataclasses.asdict(planning.over)}
+        cost = {"at": planning.at, "distance": request.distance or DEFAULT_DISTANCES[planning.at]}
+        described["cost"] = cost | {"agent_weight": request.agent_weight} | dataclasses.asdict(planning.over)
     if readouts is not None:
         encoder, config = readouts.encoder, type(readouts.encoder.config)
         described["encoder"] = {"name": find.name_of("encoder", config), "label": encoder.label, "hash": encoder.hash}

@@ -3,29 +3,42 @@
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from imagoal import files
-from imagoal.envs import env_id, make
+from imagoal.envs import GoalEnv, env_id, make
 from imagoal.errors import DataError, UsageError
-from imagoal.eval import _result
+from imagoal.eval import _result, _shard
 from imagoal.eval._build import Built, Request, build
 from imagoal.eval._run import EpisodeResult, house_protocol, run_tasks
+from imagoal.eval._shard import Shard
 from imagoal.eval._summary import summarise
-from imagoal.eval._tasks import TaskList, choose
+from imagoal.eval._tasks import SAMPLER, TaskList, choose
 from imagoal.progress import Progress
 from imagoal.world_model._run import Run, opened
 
+WHOLE = Shard()
+"""All tasks of a row."""
+
 
 def evaluate(
-    env_name: str, request: Request, tasks_name: str, count: int, batch: int, role: str, folder: Path
+    env_name: str,
+    request: Request,
+    tasks_name: str,
+    count: int,
+    batch: int,
+    role: str,
+    folder: Path,
+    options: Mapping[str, str] | None = None,
+    shard: Shard = WHOLE,
 ) -> dict[str, Any]:
-    """Run a row and write `result.json` into its folder; what an interrupted run has finished is not run again.
+    """Run a row, or a share of it, and write `result.json` into its folder; what is finished is not run again.
 
     Args:
         env_name: entry, id or class.
@@ -35,6 +48,8 @@ def evaluate(
         batch: episodes side by side; 1 for rows whose latency counts.
         role: of the row, see CONTRACTS.
         folder: of the run.
+        options: of the env's constructor.
+        shard: which share of the tasks; `merge` makes a row of all shares.
 
     Raises:
         UsageError: names or numbers that are wrong or do not go together; nothing was written.
@@ -45,43 +60,72 @@ def evaluate(
         raise UsageError(f"role {role!r}; expected one of {', '.join(_result.ROLES)}")
     if batch < 1:
         raise UsageError(f"batch = {batch}; expected at least 1")
-    env = make(env_name)
+    env = make(env_name, options)
     tasks = choose(env, tasks_name)
     tasks = tasks.first(count) if count else tasks
+    ids = shard.ids(len(tasks))
     built = build(request, env)
+    _require_fair(tasks, role, built)
     protocol = house_protocol(env, tasks)
     config = {"env": env_id(env), "agent": built.description, "batch": batch, "threads": torch.get_num_threads(), "role": role}
+    config |= _unusual(env, tasks, shard)
     parents = {"protocol": protocol.hash, **{key: value or "" for key, value in built.hashes.items()}}
     with opened(folder, "eval", config, parents) as run:
         if run.done:
             print(f"{folder} is complete: nothing to do", file=sys.stderr)
-            return _result.load(folder / "result.json")
+            return _result.load(folder / "result.json", _result.SCHEMA if shard.whole else _result.SHARD_SCHEMA)
         began = time.perf_counter()
-        episodes = _episodes(env_name, built, tasks, protocol.steps, batch, run)
-        summary = summarise(episodes, batch, request.replan_every, _peak_mb())
+        episodes = _episodes(partial(make, env_name, options), built, tasks, ids, protocol.steps, batch, run)
         seeds = {"training": built.description["training_seed"], "first_task": int(tasks.seeds[0])}
         origin = _result.provenance(config, seeds, time.perf_counter() - began, **built.hashes)
-        result = _result.assemble(protocol, env_id(env), role, built.description, summary, episodes, origin)
+        about = _result.subject(protocol, env, role, built.description)
+        if shard.whole:
+            result = _result.assemble(about, summarise(episodes, batch, request.replan_every, _peak_mb()), episodes, origin)
+        else:
+            result = _shard.assemble(about, shard, len(tasks), episodes, _peak_mb(), origin)
         files.write_json(folder / "result.json", result)
         run.finish()
     return result
 
 
-def _episodes(env_name: str, built: Built, tasks: TaskList, steps: int, batch: int, run: Run) -> list[EpisodeResult]:
-    """All episodes in order: those already in `episodes.jsonl`, and the others, each appended when it is done."""
+def _require_fair(tasks: TaskList, role: str, built: Built) -> None:
+    """Insist that goals from data are unseen and give no headline."""
+    if tasks.origin != SAMPLER and role == "headline":
+        raise UsageError("role 'headline' with goals from a dataset; expected ablation, since such rows stand apart")
+    if tasks.origin.whole and built.hashes.get("data_hash") == tasks.origin.data_hash:
+        raise DataError("the world model was trained on the store that the goals are from; use held-out episodes, or another")
+
+
+def _unusual(env: GoalEnv, tasks: TaskList, shard: Shard) -> dict[str, Any]:
+    """What of the settings is not as in most rows."""
+    options = {"env_options": env.options} if env.options else {}
+    goals = {"goals": asdict(tasks.origin)} if tasks.origin != SAMPLER else {}
+    return options | goals | ({} if shard.whole else {"shard": str(shard)})
+
+
+def _episodes(
+    env_maker: Callable[[], GoalEnv],
+    built: Built,
+    tasks: TaskList,
+    ids: Sequence[int],
+    steps: int,
+    batch: int,
+    run: Run,
+) -> list[EpisodeResult]:
+    """These episodes in order: those already in `episodes.jsonl`, and the others, each appended when it is done."""
     log = run.path / "episodes.jsonl"
     done = _finished(log)
-    missing = [i for i in range(len(tasks)) if i not in done]
+    missing = [i for i in ids if i not in done]
     if done:
-        print(f"{len(done)} of {len(tasks)} episodes were already done", file=sys.stderr)
-    with Progress("episodes", total=len(tasks), done=len(done)) as progress:
+        print(f"{len(done)} of {len(ids)} episodes were already done", file=sys.stderr)
+    with Progress("episodes", total=len(ids), done=len(done)) as progress:
         for begin in range(0, len(missing), batch):
-            ids = missing[begin : begin + batch]
-            for episode in run_tasks(lambda: make(env_name), built.agent, tasks, ids, steps):
+            together = missing[begin : begin + batch]
+            for episode in run_tasks(env_maker, built.agent, tasks, together, steps):
                 files.append_line(log, asdict(episode))
                 done[episode.id] = episode
-            progress.advance(len(ids), **_running(done))
-    return [done[i] for i in range(len(tasks))]
+            progress.advance(len(together), **_running(done))
+    return [done[i] for i in ids]
 
 
 def _finished(log: Path) -> dict[int, EpisodeResult]:

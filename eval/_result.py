@@ -14,40 +14,41 @@ from typing import Any
 import torch
 
 from imagoal import __version__, files, find
+from imagoal.envs import GoalEnv, env_id
 from imagoal.errors import DataError
 from imagoal.eval._run import EpisodeResult, Protocol
 
 SCHEMA = "imagoal.result/1"
+SHARD_SCHEMA = "imagoal.shard/1"
+"""Of a share of a row, which is no result."""
+KINDS = {SCHEMA: "result", SHARD_SCHEMA: "shard"}
 ROLES = ("headline", "ceiling", "floor", "baseline", "gap", "ablation")
 """Of a row, in the order of tables."""
 PACKAGES = ("torch", "numpy", "scipy", "gymnasium", "mujoco")
 
 
+def subject(protocol: Protocol, env: GoalEnv, role: str, agent: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result is about: the same for a row and for each of its shards."""
+    described = dataclasses.asdict(protocol) | {"hash": protocol.hash}
+    return {"protocol": described, "env": env_id(env), "env_options": dict(env.options), "role": role, "agent": dict(agent)}
+
+
 def assemble(
-    protocol: Protocol,
-    env: str,
-    role: str,
-    agent: Mapping[str, Any],
+    about: Mapping[str, Any],
     summary: Mapping[str, Any],
     episodes: Sequence[EpisodeResult],
-    provenance: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A result with its two hashes."""
+    """A result with its two hashes, from its `subject` and `provenance`."""
     lines = [line_of(episode) for episode in episodes]
-    described = dataclasses.asdict(protocol) | {"hash": protocol.hash}
-    result = {
-        "schema": SCHEMA,
-        "protocol": described,
-        "env": env,
-        "env_options": {},
-        "role": role,
-        "agent": dict(agent),
-        "summary": dict(summary),
-        "episodes": lines,
-        "provenance": dict(provenance),
-        "replay_hash": files.hash_of([described, dict(agent), lines]),
-    }
-    return result | {"sha256": files.hash_of(result)}
+    replay = files.hash_of([about["protocol"], about["agent"], lines])
+    parts = {"summary": dict(summary), "episodes": lines, "provenance": dict(origin), "replay_hash": replay}
+    return sealed({"schema": SCHEMA, **about, **parts})
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with the `sha256` of all of it, which `load` checks."""
+    return {**content, "sha256": files.hash_of(content)}
 
 
 def line_of(episode: EpisodeResult) -> dict[str, Any]:
@@ -57,26 +58,32 @@ def line_of(episode: EpisodeResult) -> dict[str, Any]:
     return line
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
     """A result file, checked against its own hash.
 
     Raises:
         DataError: missing, damaged, edited, or of another schema.
     """
     result = files.read_json(path)
-    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
-        raise DataError(f"{path} is no result file; expected schema {SCHEMA!r}")
+    found = result.get("schema") if isinstance(result, dict) else None
+    if found != schema:
+        cure = "; a shard becomes part of one by imagoal merge" if found == SHARD_SCHEMA else ""
+        raise DataError(f"{path} is no {KINDS[schema]} file; expected schema {schema!r}, found {found!r:.60}{cure}")
     without = {key: value for key, value in result.items() if key != "sha256"}
     if files.hash_of(without) != result.get("sha256"):
         raise DataError(f"{path} does not match its own sha256: it was edited or damaged; run the command in it again")
-    return result
+    return dict(result)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]], config: Mapping[str, Any]) -> None:
     """Write a table that is no row of tasks (curves, errors, gates), `imagoal.table/1`."""
     origin = provenance(config, {}, 0.0)
-    command = origin.pop("command")
-    table = {"schema": "imagoal.table/1", "command": command, "columns": list(columns), "rows": [list(row) for row in rows]}
+    table = {
+        "schema": "imagoal.table/1",
+        "command": origin.pop("command"),
+        "columns": list(columns),
+        "rows": [list(row) for row in rows],
+    }
     files.write_json(path, table | {"provenance": origin})
 
 
@@ -86,7 +93,7 @@ def provenance(
     """Where a result comes from: command, versions, hardware, commit, hashes of data and weights."""
     commit, dirty = _commit()
     return {
-        "command": _command(),
+        "command": command(),
         "config": dict(config),
         "seeds": dict(seeds),
         "versions": {"imagoal": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
@@ -96,8 +103,9 @@ def provenance(
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": commit,
         "dirty": dirty,
-        "data_hash": hashes.get("data_hash"),
-        "weights_hash": hashes.get("weights_hash"),
+        "data_hash": None,
+        "weights_hash": None,
+        **hashes,
         "wall_s": round(wall_s, 1),
     }
 
@@ -114,7 +122,7 @@ def hardware() -> str:
     return f"{name} ({', '.join(units) or 'no wide vector unit known'})"
 
 
-def _command() -> str:
+def command() -> str:
     """The command line that is running, as a user would type it."""
     program = ["imagoal"] if Path(sys.argv[0]).name in {"imagoal", "__main__.py"} else ["python", sys.argv[0]]
     return shlex.join([*program, *sys.argv[1:]])

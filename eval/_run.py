@@ -52,8 +52,11 @@ HOLD_STEPS = 5
 
 
 def house_protocol(env: GoalEnv, tasks: TaskList) -> Protocol:
-    """The protocol of the house: the env's own budget, tolerance and headline."""
-    return Protocol("house", tasks.hash, tasks.split, env.max_episode_steps, env.tolerance, HOLD_STEPS, env.headline)
+    """The protocol of the house: the env's own budget, tolerance and headline; its name tells goals from data apart."""
+    source = tasks.origin.source
+    name = "house" if source == "sampler" else f"house, goals {tasks.origin.offset} steps later"
+    steps, tolerance, headline = env.max_episode_steps, env.tolerance, env.headline
+    return Protocol(name, tasks.hash, tasks.split, steps, tolerance, HOLD_STEPS, headline, source)
 
 
 @dataclass(frozen=True)

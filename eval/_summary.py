@@ -16,10 +16,14 @@ def rate(successes: Sequence[bool]) -> dict[str, float | int]:
     """Share of successes with its Wilson 95 % interval, and n."""
     if not successes:
         return {"rate": 0.0, "low": 0.0, "high": 1.0, "n": 0}
-    found = binomtest(sum(successes), len(successes))
-    interval = found.proportion_ci(0.95, method="wilson")
-    share = sum(successes) / len(successes)
-    return {"rate": share, "low": float(interval.low), "high": float(interval.high), "n": len(successes)}
+    low, high = wilson(successes)
+    return {"rate": sum(successes) / len(successes), "low": low, "high": high, "n": len(successes)}
+
+
+def wilson(successes: Sequence[bool]) -> tuple[float, float]:
+    """The Wilson 95 % interval of a share of successes; at least one outcome."""
+    interval = binomtest(sum(successes), len(successes)).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def summarise(episodes: Sequence[EpisodeResult], batch: int, replan_every: int, peak_mb: float) -> dict[str, Any]:

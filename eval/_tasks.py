@@ -1,9 +1,10 @@
 """Frozen lists of tasks: `dev` chooses settings, `test` reports."""
 
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,33 @@ SEEDS: dict[Split, int] = {"dev": 10_000, "test": 20_000}
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where tasks come from.
+
+    Attributes:
+        source: `sampler`, the env's own tasks; or `dataset`, starts and goals out of recorded episodes.
+        offset: env steps from start to goal in the episode; 0 with the sampler.
+        excluded: tasks that were drawn from the dataset and left out, since their start is at the goal already.
+        data_hash: of the store.
+        whole: whether all of the store's episodes were drawn from, not only those that are never trained on.
+    """
+
+    source: str = "sampler"
+    offset: int = 0
+    excluded: int = 0
+    data_hash: str = ""
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        recorded = self.source == "dataset" and self.offset >= 1 and self.excluded >= 0
+        if not recorded and astuple(self) != ("sampler", 0, 0, "", False):
+            raise UsageError(f"{self}; expected sampler alone, or dataset with an offset of 1 or more")
+
+
+SAMPLER = Origin()
+
+
+@dataclass(frozen=True)
 class TaskList:
     """Tasks (n) of one environment, whose seeds also drive everything random in their episodes.
 
@@ -30,6 +58,7 @@ class TaskList:
         goals: f64 (n, S).
         goal_images: u8 (n, h, w, 3).
         difficulties: f64 (n,), task distance from start to goal, metres.
+        origin: where they come from; no part of the hash, since it decides nothing that the tasks do not.
     """
 
     env: str
@@ -39,6 +68,7 @@ class TaskList:
     goals: Floats
     goal_images: Frames
     difficulties: Floats
+    origin: Origin = SAMPLER
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -55,15 +85,8 @@ class TaskList:
         """
         if not 1 <= count <= len(self):
             raise UsageError(f"{count} tasks asked of {self.env} {self.split}; expected from 1 to {len(self)}")
-        return TaskList(
-            self.env,
-            self.split,
-            self.seeds[:count],
-            self.starts[:count],
-            self.goals[:count],
-            self.goal_images[:count],
-            self.difficulties[:count],
-        )
+        cut = {name: array[:count] for name, array in self._arrays().items()}
+        return TaskList(env=self.env, split=self.split, origin=self.origin, **cut)
 
     @property
     def hash(self) -> str:
@@ -72,11 +95,11 @@ class TaskList:
 
     def save(self, path: Path) -> None:
         """Write the list as one `.npz`."""
-        files.write_npz(path, self._arrays() | {"env": np.array(self.env), "split": np.array(self.split)})
+        labels = {"env": self.env, "split": self.split} | ({} if self.origin == SAMPLER else asdict(self.origin))
+        files.write_npz(path, self._arrays() | {name: np.array(label) for name, label in labels.items()})
 
-    def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        names = ("seeds", "starts", "goals", "goal_images", "difficulties")
-        return {name: getattr(self, name) for name in names}
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {name: getattr(self, name) for name in ("seeds", "starts", "goals", "goal_images", "difficulties")}
 
 
 def draw(env: GoalEnv, split: Split, count: int) -> TaskList:
@@ -112,10 +135,15 @@ def frozen(env: GoalEnv, split: Split) -> TaskList:
     Raises:
         UsageError: there is none for this environment.
     """
-    path = find.folder("eval") / "tasks" / f"{short_name(env_id(env))}-{split}.npz"
+    path = _path(env, split)
     if not path.exists():
         raise UsageError(f"no frozen {split} tasks for {env_id(env)} ({path.name}); pass --tasks FILE.npz, a list of your own")
     return load(path)
+
+
+def _path(env: GoalEnv, split: Split) -> Path:
+    """Where the frozen list of an environment with its options is."""
+    return find.folder("eval") / "tasks" / "-".join(filter(None, (short_name(env_id(env)), env.variant, f"{split}.npz")))
 
 
 def load(path: Path) -> TaskList:
@@ -131,11 +159,20 @@ def load(path: Path) -> TaskList:
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-        tasks = TaskList(env=str(arrays.pop("env")), split=_split(str(arrays.pop("split"))), **arrays)
+        env, split, origin = str(arrays.pop("env")), _split(str(arrays.pop("split"))), _origin(arrays)
+        tasks = TaskList(env=env, split=split, origin=origin, **arrays)
         _check(tasks)
     except Exception as error:  # whatever a damaged or hostile file makes the parsers raise
         raise DataError(f"{path} is no list of tasks ({type(error).__name__}: {error}); restore it, or name another") from error
     return tasks
+
+
+def _origin(arrays: dict[str, npt.NDArray[Any]]) -> Origin:
+    """Take what says where the tasks come from; nothing in lists from the sampler."""
+    if "source" not in arrays:
+        return SAMPLER
+    source, offset, excluded, data_hash, whole = (arrays.pop(field.name).item() for field in fields(Origin))
+    return Origin(str(source), int(offset), int(excluded), str(data_hash), bool(whole))
 
 
 def _split(name: str) -> Split:
@@ -173,8 +210,8 @@ def choose(env: GoalEnv, name: str) -> TaskList:
     return tasks
 
 
-def freeze(name: str, count: int = 200) -> None:
-    """Draw and write both lists of an environment into the package."""
-    env = make(name)
+def freeze(name: str, count: int = 200, options: Mapping[str, str] | None = None) -> None:
+    """Draw and write both lists of an environment with its options into the package."""
+    env = make(name, options)
     for split in SEEDS:
-        draw(env, split, count).save(find.folder("eval") / "tasks" / f"{short_name(env_id(env))}-{split}.npz")
+        draw(env, split, count).save(_path(env, split))

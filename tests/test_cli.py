@@ -173,7 +173,9 @@ WRONG = [
     Case(LATENT + "--cost state", 2, "nothing leads from latent back to state; measure the cost where"),
     Case(ORACLE + "--cost latent", 2, "needs an encoder and there is none; pass --readouts DIR"),
     Case(
-        ORACLE + "--cost frame --distance slowness", 2, "no distance 'slowness' at frame; task is at state, visible at state and probe, slowness at latent"
+        ORACLE + "--cost frame --distance slowness",
+        2,
+        "no distance 'slowness' at frame; task is at state, visible at state and probe, slowness and resting at latent",
     ),
     Case(LATENT + "--env somebody:Wide --tasks wide.npz", 2, "wants actions of size 2, the env 3; name a world model that was"),
     Case(

@@ -1,12 +1,11 @@
-"""A distance between latents that is small where little time lies between: learned from the data, without labels.
+"""Distances between latents that are small where little time lies between: learned from the data, without labels.
 
 Euclid's distance between learned latents is often no guide beyond the neighbourhood of the goal: it counts every dimension
-alike, and most of them wave back and forth as an object moves. Dividing by how much each direction usually changes in one
-step keeps the slow directions, which tell far from near (slow feature analysis, Wiskott & Sejnowski 2002,
-doi 10.1162/089976602317318938).
+alike, and most of them wave back and forth as an object moves, or belong to the agent's own body. Both distances here are
+fitted to the changes of latents in one model step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,29 +15,43 @@ from imagoal.world_model import _folder
 
 SCHEMA = "imagoal.metric/1"
 
+RESTS = 0.35
+"""A direction whose median change is below this share of its root mean square belongs to an object that mostly rests."""
+
 
 @dataclass(frozen=True)
-class Slowness:
-    """Mahalanobis distance under the covariance of one-step changes: |(a - b) @ matrix|, in usual changes per step.
+class Metric:
+    """|(a - b) @ matrix| + agent_weight x |(a - b) @ agent|.
 
     Attributes:
-        matrix: f32 (N x D, R).
+        matrix: f32 (N x D, R), the directions that count.
+        agent: f32 (N x D, Q), those of the agent's own body; Q is 0 where it is not told apart.
+        agent_weight: of the latter.
     """
 
     matrix: Tensor
+    agent: Tensor
+    agent_weight: float = 0.0
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         """Distances (M,) between latents (M, N, D)."""
-        difference: Tensor = (first - second).flatten(1) @ self.matrix
-        length: Tensor = torch.linalg.vector_norm(difference, dim=1)
+        difference = (first - second).flatten(1)
+        length: Tensor = torch.linalg.vector_norm(difference @ self.matrix, dim=1)
+        if self.agent_weight and self.agent.shape[1]:
+            length = length + self.agent_weight * torch.linalg.vector_norm(difference @ self.agent, dim=1)
         return length
+
+    def weighing(self, agent_weight: float) -> "Metric":
+        """The same with another weight on the agent's body."""
+        return replace(self, agent_weight=agent_weight)
 
     def save(self, path: Path) -> None:
         """Write the metric as a folder."""
-        _folder.write(path, {"schema": SCHEMA}, {"model": {"matrix": self.matrix}})
+        agent = {"agent": self.agent} if self.agent.shape[1] else {}
+        _folder.write(path, {"schema": SCHEMA}, {"model": {"matrix": self.matrix.contiguous()} | agent})
 
 
-def load(path: Path) -> Slowness:
+def load(path: Path) -> Metric:
     """A metric from its folder.
 
     Raises:
@@ -46,14 +59,18 @@ def load(path: Path) -> Slowness:
     """
     folder = _folder.read(path, SCHEMA)
     with _folder.understood(path):
-        return Slowness(folder.tensors["model"]["matrix"])
+        matrix = folder.tensors["model"]["matrix"]
+        return Metric(matrix, folder.tensors["model"].get("agent", matrix[:, :0]))
 
 
-def fit(changes: Tensor, ridge: float = 0.03) -> Slowness:
-    """The metric of one-step changes (M, N, D).
+def slowness(changes: Tensor, ridge: float = 0.03) -> Metric:
+    """Mahalanobis distance under the covariance of changes (M, N, D), in usual changes per step.
+
+    It keeps the slow directions, which tell far from near (slow feature analysis, Wiskott & Sejnowski 2002,
+    doi 10.1162/089976602317318938). Object and agent are not told apart, except that what seldom moves counts more.
 
     Args:
-        changes: latents after a step minus those before.
+        changes: latents after a model step minus those before.
         ridge: added to the covariance's diagonal, relative to its mean, so that directions in which nothing ever moves do not
             drown the others.
     """
@@ -61,4 +78,20 @@ def fit(changes: Tensor, ridge: float = 0.03) -> Slowness:
     covariance = rows.T @ rows / len(rows)
     floor = ridge * torch.diag(covariance).mean() + 1e-12
     whole = covariance + floor * torch.eye(len(covariance), dtype=covariance.dtype)
-    return Slowness(torch.linalg.cholesky(torch.linalg.inv(whole)).float())
+    matrix = torch.linalg.cholesky(torch.linalg.inv(whole)).float()
+    return Metric(matrix, matrix[:, :0])
+
+
+def resting(changes: Tensor, rests: float = RESTS) -> Metric:
+    """Euclid's distance over the dimensions that mostly rest, plus that over the others: changes (M, N, D).
+
+    The agent's body moves at nearly every step, the object only when it is pushed: in dimensions that belong to the object,
+    the median change is small beside the root mean square. Where no dimension rests, or all do, all are the object's.
+    """
+    rows = changes.flatten(1)
+    ratio = rows.abs().median(0).values / rows.square().mean(0).sqrt().clamp_min(1e-12)
+    still = ratio < rests
+    if not still.any() or still.all():
+        still[:] = True
+    every = torch.eye(rows.shape[1])
+    return Metric(every[:, still], every[:, ~still])

@@ -23,6 +23,9 @@ from imagoal.world_model.latent import Latent
 
 SCHEMA = "imagoal.model/1"
 
+METRICS = {"slowness": "metric", "resting": "resting"}
+"""Where in the folder each metric is."""
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -53,7 +56,7 @@ class LatentFolder:
     Attributes:
         model: the world model.
         encoder: its encoder, as a link of the chain.
-        metric: distance between latents.
+        metrics: distances between latents, by name: slowness, and resting unless the model is older than that.
         probe: latents to visible positions.
         gallery: frames that stand for latents.
         config: all settings and hashes that `train` wrote.
@@ -61,7 +64,7 @@ class LatentFolder:
 
     model: Latent
     encoder: FrozenEncoder
-    metric: _metric.Slowness
+    metrics: Mapping[str, _metric.Metric]
     probe: _probe.Probe
     gallery: Gallery
     config: Mapping[str, Any]
@@ -74,7 +77,8 @@ def assemble(
     model = Latent(encoder, trained.predictor, int(cache.actions.shape[1]) * block, block)
     rows = trained.gallery_rows[:: max(1, len(trained.gallery_rows) // gallery)]
     shown = Gallery(cache.frames[rows], encoder.encode(to_tensor(cache.frames[rows])))
-    return LatentFolder(model, encoder, trained.metric, trained.probe, shown, config)
+    metrics = {"slowness": trained.slowness, "resting": trained.resting}
+    return LatentFolder(model, encoder, metrics, trained.probe, shown, config)
 
 
 def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
@@ -93,7 +97,8 @@ def save(path: Path, folder: LatentFolder, predictor: PredictorConfig) -> None:
 
     def fill(part: Path) -> None:
         folder.encoder.save(part / "encoder")
-        folder.metric.save(part / "metric")
+        for name, metric in folder.metrics.items():
+            metric.save(part / METRICS[name])
         folder.probe.save(part / "probe")
         folder.gallery.save(part / "gallery.npz")
 
@@ -130,8 +135,8 @@ def load(name: str | Path, trust: bool = False) -> LatentFolder:
             raise DataError(f"{path}/encoder is {encoder.hash[:8]}.., the predictor was trained on {trained_on}..; restore it")
         predictor = _predictor(folder, trust)
         model = Latent(encoder, predictor, config["action_size"], config["action_block"])
-        metric, probe = _metric.load(path / "metric"), _probe.load(path / "probe")
-        return LatentFolder(model, encoder, metric, probe, _gallery(folder.data["gallery.npz"]), config)
+        metrics = {name: _metric.load(path / part) for name, part in METRICS.items() if (path / part).is_dir()}
+        return LatentFolder(model, encoder, metrics, _probe.load(path / "probe"), _gallery(folder.data["gallery.npz"]), config)
 
 
 def weights_hash(path: Path) -> str:

@@ -25,14 +25,16 @@ class Trained:
 
     Attributes:
         predictor: the network.
-        metric: distance between latents.
+        slowness: distance between latents that keeps the slow directions.
+        resting: distance between latents that tells the object from the agent's body.
         probe: linear read-out of the visible positions from the latents.
         gallery_rows: flat indices of frames that stand for the latents near them when an imagined future is shown.
         errors: the probed position's error in metres on held-out episodes, by imagined step; step 0 is the encoded frame.
     """
 
     predictor: Predictor
-    metric: _metric.Slowness
+    slowness: _metric.Metric
+    resting: _metric.Metric
     probe: _probe.Probe
     gallery_rows: Ints
     errors: list[float]
@@ -81,9 +83,11 @@ def train(
     fit(predictor, loss_at, schedule, run, "train")
     rows = frame_rows(cache, learned, PROBE_FRAMES, seed)
     probe = _probe.fit(latents[rows].float(), positions[rows])
+    changes = _changes(windows, latents)[1]
     return Trained(
         predictor,
-        _metric.fit(_changes(windows, latents)[1]),
+        _metric.slowness(changes),
+        _metric.resting(changes),
         probe,
         rows,
         probe_errors(predictor, probe, tested, latents, positions),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from imagoal.commands._common import Common
+from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.planning._goal_cost import Over
 
@@ -17,6 +18,8 @@ class Agency(Common):
 
     env: str = "ball"
     """Entry, id, or package.module:Class."""
+    env_options: tuple[str, ...] = ()
+    """Options of the env's constructor as NAME=VALUE, e.g. goal_finger=anywhere."""
     agent: str = "mpc"
     """What acts."""
     world_model: str = ""
@@ -27,10 +30,14 @@ class Agency(Common):
     """What searches."""
     cost: Literal["state", "frame", "latent", "probe"] | None = None
     """Place where the cost is measured; the model's own place if not said."""
-    distance: Literal["task", "slowness", "euclid"] | None = None
-    """Distance there: task (at state), slowness (at latent), euclid (anywhere); the place's own if not said."""
+    distance: Literal["task", "visible", "slowness", "resting", "euclid"] | None = None
+    """Distance there: task (state), visible (state, probe), slowness, resting (latent), euclid (any); or the place's own."""
+    agent_weight: float = 0.0
+    """Weight of the agent's own body in the distance, beside 1 for the object, where the distance tells them apart."""
     over: Over = field(default_factory=Over)
     """How the distances along the horizon become one cost."""
+    action_block: int = 1
+    """Env steps per model step of the simulator; a trained world model has its own."""
     replan_every: int = 1
     """Env steps between plans."""
     warm_start: bool = True
@@ -53,4 +60,17 @@ class Agency(Common):
             self.replan_every,
             self.warm_start,
             self.trust,
+            self.agent_weight,
+            self.action_block,
         )
+
+    def options(self) -> dict[str, str]:
+        """The options of the env.
+
+        Raises:
+            UsageError: one is not NAME=VALUE.
+        """
+        wrong = [option for option in self.env_options if not option.partition("=")[2]]
+        if wrong:
+            raise UsageError(f"env option {wrong[0]!r}; expected NAME=VALUE")
+        return dict(option.split("=", 1) for option in self.env_options)

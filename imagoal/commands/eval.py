@@ -21,6 +21,8 @@ class Eval(Agency):
     """Only the first so many tasks; 0 for all."""
     batch: int = 1
     """Episodes side by side; latency is reported per batch."""
+    shard: str = "1/1"
+    """i/n runs every n-th task from the i-th, for `imagoal merge` to make one row of all n; 1/1 is the row itself."""
     role: str = "ablation"
     """headline, floor, ceiling, gap, baseline or ablation."""
     run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
@@ -30,11 +32,12 @@ class Eval(Agency):
         """Evaluate, or continue, and print the row."""
         self.prepare()
         from imagoal.eval._evaluate import evaluate
+        from imagoal.eval._shard import Shard, described
         from imagoal.eval._table import table
 
-        folder = self.run_dir or Path("runs/eval") / self._name()
-        result = evaluate(self.env, self.request(), self.tasks, self.count, self.batch, self.role, folder)
-        print(table([result]))
+        folder, shard, options = self.run_dir or Path("runs/eval") / self._name(), Shard.parse(self.shard), self.options()
+        result = evaluate(self.env, self.request(), self.tasks, self.count, self.batch, self.role, folder, options, shard)
+        print(table([result]) if shard.whole else described(result))
         print(f"wrote {folder / 'result.json'}")
         return 0
 

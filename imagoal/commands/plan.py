@@ -37,7 +37,7 @@ class Plan(Agency):
         from imagoal.eval._build import build
         from imagoal.eval._tasks import choose
 
-        env = make(self.env)
+        env = make(self.env, self.options())
         tasks = choose(env, self.tasks)
         film = _film.record(env, build(self.request(), env), tasks, self.task)
         picture = self.out or self.run_dir / "plan.webp"

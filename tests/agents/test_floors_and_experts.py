@@ -75,3 +75,20 @@ def test_every_agent_says_whether_it_is_privileged_and_what_it_is(name: str) -> 
     entry = find.entries("agent")[name]
     assert entry.summary
     assert callable(entry.load())
+
+
+@pytest.mark.parametrize(("name", "shown"), [("straight", slice(0, 2)), ("mimic", slice(2, 4))])
+def test_rules_drive_the_finger_to_the_puck_or_to_its_place_in_the_goal(name: str, shown: slice) -> None:
+    push = make("push")
+    tasks = frozen(push, "dev")
+    agent = find.find("agent", name)(push, None)
+    states, goals = tasks.starts[:8], tasks.goals[:8]
+    target = push.visible(states if name == "straight" else goals)[:, shown]
+    agent.reset(Observation(blank(8).frame, torch.from_numpy(goals)), range(8))
+    before = push.visible(states)[:, 2:]
+    after = push.visible(push.advance(states, agent.act(Observation(blank(8).frame, torch.from_numpy(states))).actions.numpy()))
+    nearer = np.linalg.norm(before - target, axis=1) - np.linalg.norm(after[:, 2:] - target, axis=1)
+    assert nearer.min() > 0
+    assert nearer.mean() > 0.03
+    with pytest.raises(UsageError, match="privileged"):
+        agent.act(blank(8))

@@ -305,3 +305,28 @@ def test_actions_that_are_none_are_the_agent_s_fault(actions: Tensor, words: str
 def test_plans_are_kept_with_their_times_where_there_are_any() -> None:
     assert score("---").iterations is None
     assert score("---").plans == []
+
+
+def test_physics_that_diverge_cost_their_episode_and_no_other() -> None:
+    """Of the arm's own `step`, whose world is made to blow up once."""
+    env = make("push")
+    tasks = frozen(env, "dev")
+    envs = [make("push"), make("push")]
+    advance, calls = envs[0].advance, 0
+
+    def blown(states: Floats, actions: Floats) -> Floats:
+        nonlocal calls
+        calls += 1
+        found = advance(states, actions)
+        return found * np.nan if calls == 3 else found
+
+    envs[0].advance = blown  # type: ignore[method-assign]
+    left = iter(envs)
+    lost, other = run_tasks(lambda: next(left), NoOp(env), tasks, [0, 1], 5)
+    assert lost.early_end
+    assert lost.early_end.startswith("EnvError: the physics diverged from state")
+    assert lost.early_end.endswith("at step 2")
+    assert not any([lost.ever, lost.hold, lost.final])
+    assert np.isfinite(lost.final_distance)
+    assert other.early_end is None
+    assert calls == 3, "a world that has failed is not stepped again"

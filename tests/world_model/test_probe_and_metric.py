@@ -87,7 +87,7 @@ def ranks(distance: Tensor, first: Tensor, second: Tensor) -> float:
 
 def test_slowness_ranks_far_above_near_where_euclid_does_not(generator: Generator) -> None:
     path = wander(generator)
-    metric = _metric.fit(waves(path[1:]) - waves(path[:-1]))
+    metric = _metric.slowness(waves(path[1:]) - waves(path[:-1]))
     first, second = torch.rand(2, 2000, generator=generator)
     slow = metric(waves(first), waves(second))
     euclid = (waves(first) - waves(second)).flatten(1).norm(dim=1)
@@ -101,25 +101,25 @@ def test_slowness_does_not_depend_on_how_latents_are_scaled_or_mixed(generator: 
     path, (first, second) = wander(generator), torch.rand(2, 500, generator=generator)
     rotation, _ = torch.linalg.qr(torch.randn(10, 10, generator=generator))
     mixing = rotation * torch.linspace(0.3, 3, 10)
-    plain = _metric.fit(waves(path[1:]) - waves(path[:-1]), ridge=1e-9)(waves(first), waves(second))
-    mixed = _metric.fit((waves(path[1:]) - waves(path[:-1])) @ mixing, ridge=1e-9)
+    plain = _metric.slowness(waves(path[1:]) - waves(path[:-1]), ridge=1e-9)(waves(first), waves(second))
+    mixed = _metric.slowness((waves(path[1:]) - waves(path[:-1])) @ mixing, ridge=1e-9)
     torch.testing.assert_close(mixed(waves(first) @ mixing, waves(second) @ mixing), plain, rtol=0.02, atol=0.02)
 
 
 def test_dead_dimensions_are_harmless(generator: Generator) -> None:
     """Nothing moves there in training; a little noise there at test time must not drown what matters."""
     path, (first, second) = wander(generator), torch.rand(2, 1000, generator=generator)
-    metric = _metric.fit(waves(path[1:], dead=30) - waves(path[:-1], dead=30))
+    metric = _metric.slowness(waves(path[1:], dead=30) - waves(path[:-1], dead=30))
     assert torch.isfinite(metric.matrix).all()
     noisy = waves(first, dead=30) + 0.01 * torch.randn(1000, 1, 40, generator=generator)
     assert ranks(metric(noisy, waves(second, dead=30)), first, second) > 0.95
-    still = _metric.fit(torch.zeros(10, 1, 3))
+    still = _metric.slowness(torch.zeros(10, 1, 3))
     assert torch.isfinite(still(torch.ones(2, 1, 3), torch.zeros(2, 1, 3))).all()
 
 
 def test_slowness_is_a_distance_in_usual_changes(generator: Generator) -> None:
     changes = torch.randn(5000, 2, 3, generator=generator) * torch.tensor([1.0, 5.0, 0.2])
-    metric = _metric.fit(changes, ridge=1e-9)
+    metric = _metric.slowness(changes, ridge=1e-9)
     a, b, c = torch.randn(3, 7, 2, 3, generator=generator)
     torch.testing.assert_close(metric(a, b), metric(b, a))
     assert torch.equal(metric(a, a), torch.zeros(7))
@@ -130,7 +130,7 @@ def test_slowness_is_a_distance_in_usual_changes(generator: Generator) -> None:
 
 def test_save_and_load(tmp_path: Path, generator: Generator) -> None:
     latents, positions = linear_world(generator)
-    probe, metric = _probe.fit(latents, positions), _metric.fit(latents[1:] - latents[:-1])
+    probe, metric = _probe.fit(latents, positions), _metric.slowness(latents[1:] - latents[:-1])
     probe.save(tmp_path / "probe")
     metric.save(tmp_path / "metric")
     assert torch.equal(_probe.load(tmp_path / "probe")(latents), probe(latents))
@@ -155,3 +155,18 @@ def test_an_environment_from_outside_that_a_store_names_is_not_imported(
 def test_visible_positions_are_what_the_environment_says() -> None:
     states = np.arange(8.0).reshape(2, 4)
     assert _probe.visible_positions("imagoal/Ball-v0", states).tolist() == [[0, 1], [4, 5]]
+
+
+def test_resting_tells_what_mostly_rests_from_what_always_moves(tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(0)
+    moved = (torch.rand(4000, 1, generator=rng) < 0.2) * torch.randn(4000, 2, generator=rng)
+    arm = torch.randn(4000, 3, generator=rng)
+    jitter = 0.02 * torch.randn(4000, 2, generator=rng)
+    metric = _metric.resting(torch.cat([arm[:, :1], moved + jitter, arm[:, 1:]], 1)[:, None])
+    a, b = torch.zeros(1, 1, 5), torch.tensor([[[5.0, 0.3, 0.4, 0.0, 12.0]]])
+    assert metric(a, b).item() == pytest.approx(0.5)
+    assert metric.weighing(0.1)(a, b).item() == pytest.approx(0.5 + 1.3)
+    metric.save(tmp_path / "metric")
+    assert _metric.load(tmp_path / "metric").weighing(0.1)(a, b).item() == pytest.approx(1.8)
+    nothing_rests = _metric.resting(arm[:, None]).weighing(0.1)
+    assert nothing_rests(torch.zeros(1, 1, 3), torch.ones(1, 1, 3)).item() == pytest.approx(3**0.5)
