@@ -15,8 +15,8 @@ from imagoal.world_model import _folder
 
 SCHEMA = "imagoal.metric/1"
 
-RESTS = 0.35
-"""A direction whose median change is below this share of its root mean square belongs to an object that mostly rests."""
+RESTS = 0.25
+"""What has a median change below this share of its root mean square belongs to an object that mostly rests."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,23 @@ def slowness(changes: Tensor, ridge: float = 0.03) -> Metric:
     return Metric(matrix, matrix[:, :0])
 
 
-def resting(changes: Tensor, rests: float = RESTS) -> Metric:
-    """Euclid's distance over the dimensions that mostly rest, plus that over the others: changes (M, N, D).
+def resting(changes: Tensor) -> Metric:
+    """Euclid's distance over what mostly rests, plus that over the rest of the latent: changes (M, N, D)."""
+    rests = still(changes).flatten()
+    every = torch.eye(len(rests))
+    return Metric(every[:, rests], every[:, ~rests])
 
-    The agent's body moves at nearly every step, the object only when it is pushed: in dimensions that belong to the object,
-    the median change is small beside the root mean square. Where no dimension rests, or all do, all are the object's.
+
+def still(changes: Tensor) -> Tensor:
+    """Which tokens (or dimensions, where there is one token) mostly rest, bool (N, D), from changes (M, N, D) in a model step.
+
+    The agent's body moves at nearly every step, the object only when it is pushed: for what belongs to the object, the median
+    change is small beside the root mean square. Where nothing rests, or all does, all is the object's.
     """
-    rows = changes.flatten(1)
-    ratio = rows.abs().median(0).values / rows.square().mean(0).sqrt().clamp_min(1e-12)
-    still = ratio < rests
-    if not still.any() or still.all():
-        still[:] = True
-    every = torch.eye(rows.shape[1])
-    return Metric(every[:, still], every[:, ~still])
+    if changes.shape[1] > 1:
+        lengths = torch.linalg.vector_norm(changes, dim=2, keepdim=True)
+    else:
+        lengths = changes.abs()
+    ratio = lengths.median(0).values / lengths.square().mean(0).sqrt().clamp_min(1e-12)
+    rests = (ratio < RESTS).expand(changes.shape[1:])
+    return rests if rests.any() and not rests.all() else torch.ones_like(rests)

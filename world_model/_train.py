@@ -11,6 +11,7 @@ from imagoal.world_model import _metric, _probe
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._latents import encode_all
 from imagoal.world_model._loop import Schedule, fit
+from imagoal.world_model._loss import Loss
 from imagoal.world_model._run import Run
 from imagoal.world_model._types import Predictor, PredictorConfig
 from imagoal.world_model._windows import Windows, frame_rows, split
@@ -50,11 +51,12 @@ def train(
     block: int,
     seed: int,
     run: Run,
+    loss: Loss | None = None,
 ) -> Trained:
     """Encode the data once, and train a predictor on it.
 
-    The loss is the mean squared error, in units of each dimension's usual change, of one step from true latents (teacher
-    forcing) plus that of `future` steps from its own.
+    The loss is the error, in units of each dimension's usual change, of one step from true latents (teacher forcing) plus that
+    of `future` steps from its own; by default squared.
 
     Args:
         cache: the store's frames and actions.
@@ -66,7 +68,9 @@ def train(
         block: env steps per model step.
         seed: of weights and batches.
         run: holds checkpoints and metrics.
+        loss: how errors count.
     """
+    loss = loss or Loss()
     learned, held = split(cache)
     windows = Windows(cache, cache.window_index(config.history, future, block, learned), seed)
     tested = Windows(cache, cache.window_index(config.history, future, block, held), seed)
@@ -75,15 +79,20 @@ def train(
         torch.manual_seed(seed)
         predictor = config.build(latents.shape[1], latents.shape[2], windows.action_size)
     predictor.fit_scale(*_changes(windows, latents))
+    changes = _changes(windows, latents)[1]
+    weights = loss.weights(changes)
+    pairs = Windows(cache, cache.window_index(config.history, 1, block, learned), seed)
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
-        forced, rolled = losses(predictor, *windows.latents(latents, step, schedule.batch))
+        if step < loss.one_step * schedule.steps:
+            one = loss.pairs(predictor, *pairs.latents(latents, step, schedule.batch * future), weights)
+            return one, {"forced": float(one.detach())}
+        forced, rolled = loss.windows(predictor, *windows.latents(latents, step, schedule.batch), weights)
         return forced + rolled, {"forced": float(forced.detach()), "rolled": float(rolled.detach())}
 
     fit(predictor, loss_at, schedule, run, "train")
     rows = frame_rows(cache, learned, PROBE_FRAMES, seed)
     probe = _probe.fit(latents[rows].float(), positions[rows])
-    changes = _changes(windows, latents)[1]
     return Trained(
         predictor,
         _metric.slowness(changes),
@@ -92,16 +101,6 @@ def train(
         rows,
         probe_errors(predictor, probe, tested, latents, positions),
     )
-
-
-def losses(predictor: Predictor, latents: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Teacher-forced and rolled-out error on windows (M, L, N, D) and actions (M, L - 1, A'), relative to usual changes."""
-    history, unit = predictor.history, predictor.unit
-    following = latents[:, history:]
-    forced = predictor(latents[:, :-1], actions)[:, history - 1 :]
-    memory = predictor.start(latents[:, :history], actions[:, : history - 1])
-    rolled, _ = predictor.unroll(memory, actions[:, history - 1 :])
-    return ((forced - following) / unit).square().mean(), ((rolled - following) / unit).square().mean()
 
 
 @torch.no_grad()

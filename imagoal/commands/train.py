@@ -8,6 +8,7 @@ from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
+from imagoal.world_model._loss import Loss
 
 GALLERY = 1024
 """Frames that a model keeps to show what it imagines."""
@@ -29,6 +30,8 @@ class Train(Learning):
     """What imagines the next latents."""
     schedule: Schedule = field(default_factory=Schedule)
     """How long and how fast it learns."""
+    loss: Loss = field(default_factory=Loss)
+    """How errors count."""
     future: int = 5
     """Imagined model steps that the rollout loss covers."""
     action_block: int = 1
@@ -59,6 +62,7 @@ class Train(Learning):
             "future": self.future,
             "action_block": self.action_block,
             "schedule": asdict(self.schedule),
+            "loss": asdict(self.loss),
         }
         config["predictor"] = describe("predictor", self.predictor)
         with opened(self.run_dir, "train", config, {"data": store.hash, "encoder": encoder.hash}) as run:
@@ -67,7 +71,16 @@ class Train(Learning):
                 return 0
             positions = _probe.visible_positions(store.spec.env, cache.states, self.trust)
             trained = _train.train(
-                cache, positions, encoder, self.predictor, self.schedule, self.future, self.action_block, self.seed, run
+                cache,
+                positions,
+                encoder,
+                self.predictor,
+                self.schedule,
+                self.future,
+                self.action_block,
+                self.seed,
+                run,
+                self.loss,
             )
             origin = {
                 "env": store.spec.env,

@@ -178,7 +178,8 @@ def test_committed_results_are_what_their_role_says(path: Path) -> None:
     if found["role"] == "ceiling":
         assert (agent["world_model"], agent["cost"]["at"]) == ("simulator", "state")
     if found["role"] == "floor":
-        assert (agent["planner"], agent["privileged"]) == (None, False)
+        assert agent["planner"] is None
+        assert not agent["privileged"] or agent["name"] in {"straight", "mimic"}, "a simple rule may see the state"
     if agent["planner"]:
         assert (found["summary"]["latency_ms"]["batch"], found["provenance"]["threads"]) == (1, 1)
 

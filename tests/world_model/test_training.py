@@ -22,6 +22,7 @@ from imagoal.world_model import _frozen, _model, _pretrain, _train
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._latents import encode_all
 from imagoal.world_model._loop import Schedule
+from imagoal.world_model._loss import Loss
 from imagoal.world_model._run import Run, opened
 from imagoal.world_model._windows import Windows, split
 from imagoal.world_model.encoders.patch_conv import PatchConv
@@ -217,14 +218,14 @@ def test_exit_codes_and_one_line_that_says_why(
 def test_a_run_that_diverged_keeps_its_last_good_checkpoint(
     ball_store: Store, encoder_run: Path, model_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = _train.losses
+    real = Loss.windows
 
     def losses(*arguments: Any) -> tuple[Tensor, Tensor]:
         forced, rolled = real(*arguments)
         return forced * (torch.nan if (tmp_path / "latest").exists() else 1), rolled
 
     with monkeypatch.context() as patch:
-        patch.setattr(_train, "losses", losses)
+        patch.setattr(Loss, "windows", losses)
         assert train(ball_store, encoder_run, tmp_path) == 5
     assert (tmp_path / "latest").read_text() == "step-000010"
     assert train(ball_store, encoder_run, tmp_path) == 0
@@ -306,7 +307,7 @@ def test_a_new_predictor_says_that_nothing_moves_and_its_loss_is_1(ball_cache: F
     predictor = MLP().build(1, 12, 2)
     predictor.fit_scale(*_train._changes(windows, latents))
     with torch.no_grad():
-        forced, rolled = _train.losses(predictor, *windows.latents(latents, 0, 2000))
+        forced, rolled = Loss().windows(predictor, *windows.latents(latents, 0, 2000), None)
     assert float(forced) == pytest.approx(1, rel=0.1)
     assert float(rolled) > 2
 
@@ -325,3 +326,26 @@ def test_errors_are_raised_as_themselves_with_debug(ball_store: Store, tmp_path:
         pretrain(ball_store, tmp_path, "--future", "0", "--debug")
     with pytest.raises(DataError, match="no store"):
         main(["train", "--data", str(tmp_path / "nowhere"), "--debug"])
+
+
+def test_pairs_alone_teach_a_step_and_object_errors_can_count_more() -> None:
+    changes = torch.randn(2000, 3, 2)
+    changes[:, 1] *= torch.rand(2000, 1) < 0.2
+    weights = Loss(object_weight=4.0).weights(changes)
+    assert weights is not None
+    torch.testing.assert_close(weights, torch.tensor([[0.5, 0.5], [2.0, 2.0], [0.5, 0.5]]))
+    assert Loss().weights(changes) is None
+    errors = torch.tensor([[[0.1, -0.1], [3.0, 0.0], [0.0, 0.0]]])
+    assert Loss(huber=1.0).of(errors, None).item() == pytest.approx((0.5 * 0.02 + 2.5) / 6)
+    assert Loss().of(errors, None).item() == pytest.approx(9.02 / 6)
+    torch.manual_seed(0)
+    predictor = MLP(history=2, width=32, depth=1).build(3, 2, 1)
+    latents, actions = torch.randn(64, 3, 3, 2), torch.randn(64, 2, 1)
+    forced, _ = Loss().windows(predictor, latents, actions, None)
+    assert Loss().pairs(predictor, latents, actions, None).item() == pytest.approx(forced.item())
+
+
+@pytest.mark.parametrize("wrong", [{"one_step": 1.5}, {"huber": -1.0}, {"object_weight": 0.0}, {"huber": float("nan")}])
+def test_a_loss_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Loss(**wrong)

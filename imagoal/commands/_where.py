@@ -1,0 +1,55 @@
+"""Flags that say which env, for verbs that run no agent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagoal.commands._common import Common
+from imagoal.errors import DataError, UsageError
+
+if TYPE_CHECKING:  # the door stays quick
+    from imagoal.envs import GoalEnv
+    from imagoal.envs._store import Store
+
+
+@dataclass(frozen=True)
+class Where(Common):
+    """An env, and a store of its episodes."""
+
+    env: str = "ball"
+    """Entry, id, or package.module:Class."""
+    env_options: tuple[str, ...] = ()
+    """Options of the env's constructor as NAME=VALUE, e.g. goal_finger=anywhere."""
+    data: Path = Path("runs/data")
+    """Store of that env, from `imagoal collect`."""
+    seed: int = 0
+    """Of all that is drawn."""
+
+    def made(self) -> "GoalEnv":
+        """The env.
+
+        Raises:
+            UsageError: an option is not NAME=VALUE, or the env has no such name or option.
+        """
+        from imagoal.envs import make
+
+        if self.seed < 0:
+            raise UsageError(f"seed = {self.seed}; expected 0 or more")
+        wrong = [option for option in self.env_options if not option.partition("=")[2]]
+        if wrong:
+            raise UsageError(f"env option {wrong[0]!r}; expected NAME=VALUE")
+        return make(self.env, dict(option.split("=", 1) for option in self.env_options))
+
+    def store(self, env: "GoalEnv") -> "Store":
+        """The store.
+
+        Raises:
+            DataError: there is none, or it is of another env.
+        """
+        from imagoal.envs import env_id
+        from imagoal.envs._store import Store
+
+        store = Store.open(self.data)
+        if store.spec.env != env_id(env):
+            raise DataError(f"{self.data} holds episodes of {store.spec.env}; expected {env_id(env)}; name its own store")
+        return store
