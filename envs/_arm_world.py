@@ -16,6 +16,7 @@ BASE = np.array([0.0, -0.36])  # m, the shoulder
 REACH = 0.235  # m: the finger stays within +-REACH in x and y
 FINGER, PUCK = 0.016, 0.038  # m, radii
 CONTACT = FINGER + PUCK
+PARKED = np.array([-np.pi / 2 - 0.2, 0.4])  # rad: the arm is folded away, out of the picture
 LIP = 0.19  # m: the puck stays within +-LIP, the finger passes above
 STRIDE = 0.05  # m that a full action moves the finger in x and in y
 
@@ -71,13 +72,13 @@ _PUCK = f"""
     </body>"""
 
 
-def scene(puck: bool) -> mujoco.MjModel:
-    """The arm over its table, with or without a puck and the lip that keeps it."""
+def scene(puck: bool) -> str:
+    """The arm over its table, with or without a puck and the lip that keeps it, in MuJoCo's XML."""
     long, high, thick = LIP + 0.012, 0.005, 0.006
     middle = LIP + thick
     sides = [(middle, 0, thick, long), (-middle, 0, thick, long), (0, middle, long, thick), (0, -middle, long, thick)]
     lips = [f'<geom class="lip" pos="{x} {y} {high}" size="{wide} {deep} {high}"/>' for x, y, wide, deep in sides]
-    return mujoco.MjModel.from_xml_string(_SCENE.format(lips="".join(lips) if puck else "", puck=_PUCK if puck else ""))
+    return _SCENE.format(lips="".join(lips) if puck else "", puck=_PUCK if puck else "")
 
 
 def tip(states: Floats) -> Floats:

@@ -20,8 +20,8 @@ WALL = 2  # px
 SCALE = SIZE - 2 * WALL  # px/m
 BALL_COLOUR, FLOOR_COLOUR, WALL_COLOUR = (214, 73, 51), (238, 236, 229), (58, 64, 76)
 
-_BACKGROUND = np.full((SIZE, SIZE, 3), WALL_COLOUR, np.uint8)
-_BACKGROUND[WALL:-WALL, WALL:-WALL] = FLOOR_COLOUR
+EMPTY = np.full((SIZE, SIZE, 3), WALL_COLOUR, np.uint8)
+EMPTY[WALL:-WALL, WALL:-WALL] = FLOOR_COLOUR
 _BLEND = np.linspace(FLOOR_COLOUR, BALL_COLOUR, 256).round().astype(np.uint8)  # (256, 3), by coverage
 _PATCH = np.arange(2 * int(np.ceil(RADIUS * SCALE)) + 2)  # px offsets that a ball can touch
 
@@ -56,7 +56,7 @@ def draw(states: Floats) -> Frames:
     """Anti-aliased pictures u8 (M, 64, 64, 3): each pixel shows the share of it that the disc covers."""
     count = len(states)
     frames = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    frames[:] = _BACKGROUND
+    frames[:] = EMPTY
     centre = np.clip(states[:, :2], RADIUS, 1 - RADIUS) * SCALE + WALL
     centre[:, 1] = SIZE - centre[:, 1]  # rows run downwards
     corner = np.floor(centre - RADIUS * SCALE - 0.5).astype(np.int64)

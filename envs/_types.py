@@ -5,14 +5,15 @@ Frames are u8 (..., h, w, 3), RGB; states are f64 and privileged; actions are in
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from imagoal.envs._variation import Factor, Values, chosen, drawn
 from imagoal.errors import EnvError, UsageError
 
 Floats = npt.NDArray[np.float64]
@@ -71,6 +72,7 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     Observation: `Dict(image, goal)`, u8 (h, w, 3) each. `info`: `state`, `goal_state`, `is_success` (at the goal *now*).
     Reaching the goal never ends the episode; the time limit truncates. The reward is 0 at the goal and -1 elsewhere.
     `reset(options={"task": Task})` starts a given task; otherwise one is sampled from the env's own generator.
+    `reset(options={"variation": [names]})` draws these of the env's `variations` anew, for this episode alone.
 
     A subclass sets the two spaces and defines the abstract methods. All but `advance` are pure: they may be called in
     mid-episode and disturb nothing.
@@ -87,6 +89,8 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     """How many leading numbers of `visible` are the object's, whose place is the task; the others are the agent's own body."""
     behaviour_mix: ClassVar[dict[str, float]]
     """Names of behaviours (`envs/_behaviours.py`) and their shares in a collected data set."""
+    variations: ClassVar[Mapping[str, Factor]] = {}
+    """What `reset(options={"variation": [...]})` can draw anew, by name, with the range of each number."""
 
     _state: Floats
     _task: Task
@@ -163,12 +167,26 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Frames], dict[str, Any]]:
-        """Start an episode; `options={"task": Task}` chooses its start and goal."""
-        super().reset(seed=seed)
-        unknown = set(options or {}) - {"task"}
+        """Start an episode.
+
+        Args:
+            seed: of the env's own generator; None goes on with it.
+            options: `{"task": Task}` chooses start and goal; `{"variation": names}` factors to be drawn anew (`all` for every
+                one), while all others are at their default. A given task's goal is then drawn as this episode looks.
+
+        Raises:
+            UsageError: there is no such option, or no such factor.
+        """
+        wish = options or {}
+        unknown = set(wish) - {"task", "variation"}
         if unknown:
-            raise UsageError(f"reset option {sorted(unknown)}; expected 'task'")
-        self._task = (options or {}).get("task") or self.sample_task(self.np_random)
+            raise UsageError(f"reset option {sorted(unknown)}; expected 'task' or 'variation'")
+        factors = chosen(type(self).__name__, self.variations, wish.get("variation", ()))
+        super().reset(seed=seed)
+        self._vary(drawn(self.variations, factors, self.np_random))
+        self._task = wish.get("task") or self.sample_task(self.np_random)
+        if factors:
+            self._task = replace(self._task, goal_image=self.render_states(self._task.goal[None])[0])
         self._state = self._task.start.copy()
         return self._observation(), self._info()
 
@@ -188,6 +206,9 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     def render(self) -> Frames:
         """The current picture, u8 (h, w, 3)."""
         return self._picture()
+
+    def _vary(self, values: Values) -> None:
+        """Give the world these values of its `variations`, and all others their default; an env with variations defines it."""
 
     def _picture(self) -> Frames:
         picture: Frames = self.render_states(self._state[None])[0]

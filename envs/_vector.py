@@ -7,8 +7,9 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from imagoal.envs._types import Bools, Floats, Frames, GoalEnv, Task
-from imagoal.errors import EnvError
+from imagoal.envs._distractors import DistractedEnv, Kinds
+from imagoal.envs._types import Bools, Floats, Frames, Task
+from imagoal.errors import EnvError, UsageError
 
 Observations = dict[str, Frames]
 
@@ -23,17 +24,24 @@ class GoalVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray
         num_envs: how many worlds.
         max_episode_steps: truncate after so many steps; None takes the single env's own.
         render_mode: None or "rgb_array".
+        distractors: as in the single env.
     """
 
-    single_class: ClassVar[type[GoalEnv]]
+    single_class: ClassVar[type[DistractedEnv]]
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
         "render_modes": ["rgb_array"],
         "render_fps": 10,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
-    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = None, render_mode: str | None = None) -> None:
-        self.single = self.single_class(render_mode=render_mode)
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        distractors: Kinds = "none",
+    ) -> None:
+        self.single = self.single_class(render_mode=render_mode, distractors=distractors)
         self.num_envs, self.render_mode = num_envs, render_mode
         self.max_episode_steps = max_episode_steps or self.single_class.max_episode_steps
         self.single_action_space, self.single_observation_space = self.single.action_space, self.single.observation_space
@@ -45,7 +53,13 @@ class GoalVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Start all episodes; one generator, seeded by `seed`, serves all worlds."""
+        """Start all episodes; one generator, seeded by `seed`, serves all worlds.
+
+        Raises:
+            UsageError: there are options; the worlds of one call share everything but their states.
+        """
+        if options:
+            raise UsageError(f"reset options {sorted(options)}; this vector env takes none; take vectorization_mode='sync'")
         if isinstance(seed, list):
             seed = seed[0]
         super().reset(seed=seed)

@@ -6,11 +6,12 @@ import numpy as np
 from gymnasium import spaces
 
 from imagoal.envs import _ball_world as world
-from imagoal.envs._types import Floats, Frames, GoalEnv, Rng, Task
+from imagoal.envs._distractors import DistractedEnv, Kinds
+from imagoal.envs._types import Floats, Frames, Rng, Task
 from imagoal.envs._vector import GoalVectorEnv
 
 
-class Ball(GoalEnv):
+class Ball(DistractedEnv):
     """A ball in a closed box, pushed to the place that a goal image shows.
 
     ## Description
@@ -34,7 +35,8 @@ class Ball(GoalEnv):
 
     ## Info
     Privileged, not for headline agents: `state` and `goal_state` (x, y in metres from the lower left corner, vx, vy in
-    metres per second; float64), `is_success` (whether the ball's centre is within 0.06 m of the goal's *now*).
+    metres per second, then the distractors' phases, if any; float64), `is_success` (whether the ball's centre is within 0.06 m
+    of the goal's *now*).
 
     ## Rewards
     0 at the goal, -1 elsewhere, at every step.
@@ -51,7 +53,9 @@ class Ball(GoalEnv):
     Never terminated, also not at the goal; truncated after 40 steps.
 
     ## Arguments
-    `render_mode`: None or "rgb_array". `reset(options={"task": Task})` starts a given task.
+    `render_mode`: None or "rgb_array". `distractors`: "none", or "noise" (squares of random grey over all that stands still,
+    others at each step), "mover" (a green square that goes its own way, below the ball), "noise+mover"; they are part of the
+    state, and the goal image shows a draw of its own. `reset(options={"task": Task})` starts a given task.
 
     ## Version History
     * v0: first version.
@@ -63,14 +67,15 @@ class Ball(GoalEnv):
     version: ClassVar[int] = 0
     vector_class: ClassVar[str] = "BallVectorEnv"
     behaviour_mix: ClassVar[dict[str, float]] = {"noise": 0.5, "waypoints": 0.5}
+    own_size: ClassVar[int] = 4
     gravity: ClassVar[float] = 0.0
     """m/s^2, downwards."""
 
     max_start_speed: ClassVar[float] = 0.3
     min_goal_distance: ClassVar[float] = 0.35
 
-    def __init__(self, render_mode: str | None = None) -> None:
-        super().__init__(render_mode)
+    def __init__(self, render_mode: str | None = None, distractors: Kinds = "none") -> None:
+        super().__init__(render_mode, distractors)
         picture = spaces.Box(0, 255, (world.SIZE, world.SIZE, 3), np.uint8)
         self.observation_space = spaces.Dict({"image": picture, "goal": picture})  # type: ignore[assignment]
         self.action_space = spaces.Box(-1, 1, (2,), np.float32)
@@ -82,23 +87,19 @@ class Ball(GoalEnv):
             start[:2], goal[:2] = rng.uniform(world.RADIUS, 1 - world.RADIUS, (2, 2))
         angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, self.max_start_speed)
         start[2:] = speed * np.cos(angle), speed * np.sin(angle)
-        return Task(start, goal, self.render_states(goal[None])[0], float(self.task_distance(start, goal)))
+        return self._posed(start, goal, rng)
 
-    def advance(self, states: Floats, actions: Floats) -> Floats:
-        """The states (M, 4) one step of 0.1 s after pushes (M, 2)."""
+    def _moved(self, states: Floats, actions: Floats) -> Floats:
+        """Own states (M, 4) one step of 0.1 s after pushes (M, 2)."""
         return world.coast(world.push(states, actions), self.gravity)
 
-    def simulate(self, states: Floats, actions: Floats) -> Floats:
-        """States (M, L, 4) after each of the pushes (M, L, 2) from states (M, 4)."""
-        path = np.empty((*actions.shape[:2], 4))
-        for step in range(actions.shape[1]):
-            states = world.coast(world.push(states, actions[:, step]), self.gravity)
-            path[:, step] = states
-        return path
-
-    def render_states(self, states: Floats) -> Frames:
-        """Pictures u8 (M, 64, 64, 3) of states (M, 4)."""
+    def _drawn(self, states: Floats) -> Frames:
+        """Pictures u8 (M, 64, 64, 3) of own states (M, 4)."""
         return world.draw(states)
+
+    def _empty(self) -> Frames:
+        """The picture u8 (64, 64, 3) of floor and walls."""
+        return world.EMPTY
 
     def task_distance(self, states: Floats, goals: Floats) -> Floats:
         """Metres (...) between the balls' centres."""
@@ -112,7 +113,7 @@ class Ball(GoalEnv):
         """Pushes (..., 2) of a proportional-derivative controller that also carries the ball's weight."""
         wanted = 3.0 * (goals[..., :2] - states[..., :2])  # m/s
         wanted[..., 1] += self.gravity * world.STEP
-        actions = (wanted - states[..., 2:]) / world.PUSH
+        actions = (wanted - states[..., 2:4]) / world.PUSH
         return np.asarray(np.clip(actions, -1, 1))
 
 

@@ -30,11 +30,11 @@ class BallGust(Ball):
     """Standard deviation of a kick in each direction, m/s."""
 
     def advance(self, states: Floats, actions: Floats) -> Floats:
-        """The states (M, 4) one step of 0.1 s after pushes (M, 2) and gusts, if any."""
+        """The states (M, S) one step of 0.1 s after pushes (M, 2) and gusts, if any."""
         gust = self.np_random.random((len(states), 1)) < self.gust_probability
         kick = self.np_random.normal(0, self.gust_speed, (len(states), 2))
         kicked = states.copy()
-        kicked[:, 2:] += gust * kick
+        kicked[:, 2:4] += gust * kick
         return super().advance(kicked, actions)
 
 

@@ -15,7 +15,7 @@ class PushEasy(Push):
     Push, but the finger starts within 14 cm of the puck's centre, and the goal lies within 60 degrees of the direction from the
     finger to the puck. 20 steps.
 
-    Action and observation spaces, info, rewards, episode end, arguments and physics are those of `Push`.
+    Action and observation spaces, info, rewards, episode end, arguments, variation and physics are those of `Push`.
 
     ## Version History
     * v0: first version.

@@ -1,12 +1,15 @@
 """Reach: bring an arm's finger to the place that the goal image shows."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from imagoal.envs import _arm_world as world
 from imagoal.envs._arm import INSIDE, ArmEnv
+from imagoal.envs._arm_variation import REACH
 from imagoal.envs._types import Floats, Rng, Task
+from imagoal.envs._variation import Factor
 
 
 class Reach(ArmEnv):
@@ -31,8 +34,9 @@ class Reach(ArmEnv):
     anti-aliased, 52 cm wide (8.1 mm a pixel).
 
     ## Info
-    Privileged, not for headline agents: `state` and `goal_state` (angles of shoulder and elbow in radians, and their rates;
-    float64), `is_success` (whether the finger is within 2.5 cm of the goal *now*).
+    Privileged, not for headline agents: `state` and `goal_state` (angles of shoulder and elbow in radians, their rates, then
+    the distractors' phases, if any; float64), `is_success` (whether the finger is within 2.5 cm of the goal *now*),
+    `variation` (what was drawn anew, by factor).
 
     ## Rewards
     0 at the goal, -1 elsewhere, at every step.
@@ -48,7 +52,23 @@ class Reach(ArmEnv):
     Never terminated, also not at the goal; truncated after 30 steps.
 
     ## Arguments
-    `render_mode`: None or "rgb_array". `renderer`: "rays" or "gl". `reset(options={"task": Task})` starts a given task.
+    `render_mode`: None or "rgb_array". `renderer`: "rays" or "gl". `distractors`: "none", or "noise" (squares of random grey
+    over all that stands still, others at each step), "mover" (a green square that goes its own way, below the arm),
+    "noise+mover"; they are part of the state, and the goal image shows a draw of its own. `reset(options={"task": Task})`
+    starts a given task.
+
+    ## Variation
+    `reset(options={"variation": [...]})` draws the named factors anew, uniformly, for this episode and its goal image; `all`
+    stands for every one. Nothing varies by default. `Reach.variations` holds this table.
+
+    | Name | What it changes | Range |
+    |------|-----------------|-------|
+    | colour | hue of the arm; brightness of the table | 180 to 270 degrees; 0.7 to 0.95 |
+    | size | radius of finger and links | 1.3 to 2 cm; 0.8 to 1.4 cm |
+    | camera | turn; place to the right and up; width of the view | -8 to 8 degrees; -1 to 1 cm; 55 to 62 cm |
+    | light | slope of the sun's rays; brightness of sun and sky | -0.6 to 0.6; 0.5 to 0.75 and 0.2 to 0.4 |
+
+    Actions and states stay as they are: a turned camera turns the picture alone.
 
     ## Version History
     * v0: first version.
@@ -58,7 +78,9 @@ class Reach(ArmEnv):
     tolerance: ClassVar[float] = 0.025
     version: ClassVar[int] = 0
     behaviour_mix: ClassVar[dict[str, float]] = {"noise": 0.5, "waypoints": 0.5}
+    variations: ClassVar[Mapping[str, Factor]] = REACH
     puck: ClassVar[bool] = False
+    own_size: ClassVar[int] = 4
     min_goal_distance: ClassVar[float] = 0.1
 
     def sample_task(self, rng: Rng) -> Task:
@@ -66,8 +88,7 @@ class Reach(ArmEnv):
         start = goal = np.zeros(2)
         while np.linalg.norm(goal - start) < self.min_goal_distance:
             start, goal = rng.uniform(-INSIDE, INSIDE, (2, 2))
-        begin, end = self._place(start), self._place(goal)
-        return Task(begin, end, self.render_states(end[None])[0], float(self.task_distance(begin, end)))
+        return self._posed(self._place(start), self._place(goal), rng)
 
     def task_distance(self, states: Floats, goals: Floats) -> Floats:
         """Metres (...) between the fingers."""

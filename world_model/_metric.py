@@ -95,10 +95,7 @@ def still(changes: Tensor) -> Tensor:
     The agent's body moves at nearly every step, the object only when it is pushed: for what belongs to the object, the median
     change is small beside the root mean square. Where nothing rests, or all does, all is the object's.
     """
-    if changes.shape[1] > 1:
-        lengths = torch.linalg.vector_norm(changes, dim=2, keepdim=True)
-    else:
-        lengths = changes.abs()
+    lengths = torch.linalg.vector_norm(changes, dim=2, keepdim=True) if changes.shape[1] > 1 else changes.abs()
     ratio = lengths.median(0).values / lengths.square().mean(0).sqrt().clamp_min(1e-12)
     rests = (ratio < RESTS).expand(changes.shape[1:])
     return rests if rests.any() and not rests.all() else torch.ones_like(rests)
