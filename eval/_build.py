@@ -107,7 +107,7 @@ def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: _mode
     at = request.at or model.place
     chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
     chain.check(model.place, at)  # before the distance, which has nothing to measure with where nothing leads
-    measure = distance(request.distance or DEFAULT_DISTANCES[at], at, env, readouts, request.agent_weight)
+    measure = distance(_distance_name(request, at, readouts), at, env, readouts, request.agent_weight)
     planner = _blocked(request.planner, model.action_block)
     return Planning(model, chain, planner, at, measure, request.over, request.replan_every, request.warm_start)
 
@@ -116,6 +116,14 @@ def _blocked(planner: Planner, block: int) -> Planner:
     """The planner, told how many actions a step of the model holds, if that matters to it."""
     names = {field.name for field in dataclasses.fields(planner)}  # type: ignore[arg-type]
     return dataclasses.replace(planner, block=block) if "block" in names else planner  # type: ignore[type-var]
+
+
+def _distance_name(request: Request, at: Place, readouts: _model.LatentFolder | None) -> DistanceName:
+    """The distance that was asked for, or the place's own; between latents, the world model says which."""
+    if request.distance or at != "latent" or readouts is None:
+        return request.distance or DEFAULT_DISTANCES[at]
+    name: DistanceName = readouts.config.get("metric", DEFAULT_DISTANCES["latent"])
+    return name
 
 
 def distance(
@@ -213,7 +221,7 @@ def _describe(
         setting |= {"action_block": planning.model.action_block}
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
-        cost = {"at": planning.at, "distance": request.distance or DEFAULT_DISTANCES[planning.at]}
+        cost = {"at": planning.at, "distance": _distance_name(request, planning.at, readouts)}
         described["cost"] = cost | {"agent_weight": request.agent_weight} | dataclasses.asdict(planning.over)
     if readouts is not None:
         encoder, config = readouts.encoder, type(readouts.encoder.config)

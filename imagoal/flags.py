@@ -2,14 +2,15 @@
 
     planner: Annotated[Any, Named("planner", "cem")] = None
 
-becomes `--planner NAME`, and the fields of the class of that name become `--planner.FIELD`.
+becomes `--planner NAME`, and the fields of the class of that name become `--planner.FIELD`. A command with a method
+`preset(args)` puts flags of its own before the user's, which win.
 """
 
 import contextlib
 import dataclasses
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -39,7 +40,8 @@ def parse(command: type[Command], args: Sequence[str], prog: str) -> Command:
     marks = {
         name: mark for name, hint in hints.items() for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Named)
     }
-    rest = list(args)
+    preset: Callable[[Sequence[str]], list[str]] = getattr(command, "preset", lambda given: [])
+    rest = [*preset(args), *args]
     chosen = {name: find.find(mark.kind, _take(rest, name) or mark.default) for name, mark in marks.items()}
     specialised = _specialise(command, marks, chosen) if marks else command
     complaint = io.StringIO()

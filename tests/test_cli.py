@@ -168,7 +168,11 @@ WRONG = [
     Case(TRAIN + "--predictor.history -1", 2, "MLP.history is -1; expected 1 or more"),
     Case(TRAIN + "--schedule.weight-decay inf", 2, "weight_decay = inf; expected"),
     # what does not go together
-    Case(EVAL, 2, "the mpc agent needs a world model; name one with --world-model"),
+    Case(
+        EVAL + "--env imagoal.envs.ball:Ball --world-model=",
+        2,
+        "the mpc agent needs a world model; name one with --world-model",
+    ),
     Case(ORACLE + "--cost there", 2, "--cost is 'there'; expected one of None, frame, latent, probe, state"),
     Case(LATENT + "--cost state", 2, "nothing leads from latent back to state; measure the cost where"),
     Case(ORACLE + "--cost latent", 2, "needs an encoder and there is none; pass --readouts DIR"),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from imagoal import flags
+from imagoal.commands.eval import Eval
 from imagoal.errors import UsageError
 from imagoal.planning import CEM, MPPI, Over
 
@@ -162,3 +163,20 @@ def test_help_shows_every_field_with_its_default_and_how_to_choose_a_class(capsy
     ):
         assert words in said
     assert "--planner NAME chooses: cem, mppi, random_shooting, or package.module:Class. Fields of mppi:" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "world_model", "horizon"),
+    [
+        ("", "Ball-latent", 8),
+        ("--env imagoal/Push-v0", "Push-latent", 7),
+        ("--env=push_easy --planner.horizon 5", "PushEasy-latent", 5),
+        ("--env push --world-model simulator", "simulator", 7),
+        ("--env push --planner mppi", "Push-latent", 8),
+        ("--env push --agent no_op", "", 8),
+        ("--env my_package.my_env:MyEnv", "", 8),
+    ],
+)
+def test_an_env_s_preset_stands_before_the_user_s_flags(args: str, world_model: str, horizon: int) -> None:
+    found = flags.parse(Eval, args.split(), "imagoal eval")
+    assert (found.world_model, found.planner.horizon) == (world_model, horizon)

@@ -1,9 +1,11 @@
 """Flags that say who acts, and where: shared by the verbs that run an agent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from imagoal.commands._common import Common
+from imagoal.commands._presets import preset
 from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.planning._goal_cost import Over
@@ -23,7 +25,7 @@ class Agency(Common):
     agent: str = "mpc"
     """What acts."""
     world_model: str = ""
-    """Folder of a trained world model, name of a shipped one (Ball-latent), or `simulator`; for agents that plan."""
+    """Folder of a trained world model, name of a shipped one, or `simulator`; by default the one that ships for the env."""
     readouts: str = ""
     """World model whose encoder and probe are borrowed by a model without its own."""
     planner: Annotated[Any, Named("planner", "cem")] = None
@@ -44,6 +46,11 @@ class Agency(Common):
     """Whether the last plan, shifted, is proposed again."""
     trust: bool = False
     """Import what a file names outside this package."""
+
+    @staticmethod
+    def preset(args: Sequence[str]) -> list[str]:
+        """Flags that the env is planned with unless these say otherwise."""
+        return preset(args)
 
     def request(self) -> "Request":
         """The agent that these flags ask for."""

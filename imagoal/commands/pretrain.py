@@ -8,25 +8,31 @@ from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
+from imagoal.world_model.encoders.keypoints import Keypoints
 from imagoal.world_model.encoders.patch_conv import PatchConv
+from imagoal.world_model.objectives.sigreg import SIGReg
 
 
 @dataclass(frozen=True)
 class Pretrain(Learning):
-    """Train an encoder on a store's frames and actions, and freeze it."""
+    """Train an encoder on a store's frames, and freeze it.
+
+    patch_conv learns to predict its own next embedding, from actions too, under an objective; keypoints learns to paint a
+    frame's features again, from frames alone.
+    """
 
     data: Path = Path("runs/data")
     """Store, from `imagoal collect`."""
     run_dir: Folder = Path("runs/encoder")
     """Run folder; the encoder is written to its `encoder`."""
-    objective: Annotated[Any, Named("objective", "sigreg")] = None
-    """What keeps the embedding from collapsing."""
-    encoder: PatchConv = field(default_factory=PatchConv)
-    """The network."""
+    encoder: Annotated[Any, Named("encoder", "patch_conv")] = field(default_factory=PatchConv)
+    """The network: patch_conv or keypoints."""
+    objective: Annotated[Any, Named("objective", "sigreg")] = field(default_factory=SIGReg)
+    """What keeps the embedding of patch_conv from collapsing."""
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=600, batch=64))
     """How long and how fast it learns."""
     future: int = 3
-    """Imagined steps that are compared with the true embeddings."""
+    """Imagined steps of patch_conv that are compared with the true embeddings."""
     trust: bool = False
     """Import the environment that the store names, if it is from outside this package."""
 
@@ -35,29 +41,58 @@ class Pretrain(Learning):
         self.prepare()
         from imagoal.envs._cache import open_cache
         from imagoal.envs._store import Store
-        from imagoal.world_model._named import describe
-        from imagoal.world_model._pretrain import HISTORY, pretrain, watch
+        from imagoal.world_model._pretrain import watch
         from imagoal.world_model._probe import visible_positions
         from imagoal.world_model._run import opened
-        from imagoal.world_model._windows import Windows, split
 
-        if self.future < 1:
-            raise UsageError(f"future = {self.future}; expected at least 1")
-        if self.encoder != PatchConv(size=self.encoder.size, width=self.encoder.width):
-            raise UsageError("encoder.normalise and encoder.seed follow from the objective and the seed; leave them out")
+        config = self._settings()
         store = Store.open(self.data)
-        config = {"seed": self.seed, "future": self.future, "encoder": asdict(self.encoder), "schedule": asdict(self.schedule)}
-        config["objective"] = describe("objective", self.objective)
         with opened(self.run_dir, "pretrain", config, {"data": store.hash}) as run:
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
             cache = open_cache(store)
-            windows = Windows(cache, cache.window_index(HISTORY, self.future, episodes=split(cache)[0]), self.seed)
             looked = watch(cache, visible_positions(store.spec.env, cache.states, self.trust), self.seed)
-            encoder = pretrain(windows, looked, self.encoder, self.objective, self.schedule, self.future, self.seed, run)
+            encoder = self._learn(cache, looked, run)
             encoder.save(self.run_dir / "encoder")
             last = run.metrics()[-1]
             run.finish(encoder_hash=encoder.hash, **last)
         print(f"wrote {self.run_dir / 'encoder'}: probe R2 {last['r2']:.4f}, rank {last['rank']:.1f}, hash {encoder.hash[:12]}")
         return 0
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides the result.
+
+        Raises:
+            UsageError: it does not fit together.
+        """
+        from imagoal.world_model._named import describe
+
+        if self.future < 1:
+            raise UsageError(f"future = {self.future}; expected at least 1")
+        settings = {"seed": self.seed, "schedule": asdict(self.schedule)}
+        if isinstance(self.encoder, PatchConv):
+            if self.encoder != PatchConv(size=self.encoder.size, width=self.encoder.width):
+                raise UsageError("encoder.normalise and encoder.seed follow from the objective and the seed; leave them out")
+            objective = describe("objective", self.objective)
+            return settings | {"future": self.future, "encoder": asdict(self.encoder), "objective": objective}
+        encoder = describe("encoder", self.encoder)
+        if not isinstance(self.encoder, Keypoints):
+            raise UsageError(f"encoder {encoder['name']!r} is not trained; expected patch_conv or keypoints")
+        if (self.objective, self.future) != (SIGReg(), Pretrain.future):
+            raise UsageError("objective and future are of patch_conv; keypoints learns by painting again: leave them out")
+        if self.encoder.seed:
+            raise UsageError("encoder.seed follows from the seed; leave it out")
+        return settings | {"encoder": encoder}
+
+    def _learn(self, cache: Any, looked: Any, run: Any) -> Any:
+        """The encoder, trained and frozen."""
+        if isinstance(self.encoder, Keypoints):
+            from imagoal.world_model._reconstruct import learn
+
+            return learn(cache, looked, self.encoder, self.schedule, self.seed, run)
+        from imagoal.world_model._pretrain import HISTORY, pretrain
+        from imagoal.world_model._windows import Windows, split
+
+        windows = Windows(cache, cache.window_index(HISTORY, self.future, episodes=split(cache)[0]), self.seed)
+        return pretrain(windows, looked, self.encoder, self.objective, self.schedule, self.future, self.seed, run)

@@ -36,6 +36,8 @@ class Train(Learning):
     """Imagined model steps that the rollout loss covers."""
     action_block: int = 1
     """Env steps per model step."""
+    metric: Literal["slowness", "resting"] = "slowness"
+    """Distance between its latents that the model is planned with unless --distance says otherwise."""
     reduce: int = 0
     """Leading principal components to which a frame's tokens are reduced, as one vector; 0 leaves them as they are."""
     trust: bool = False
@@ -87,6 +89,7 @@ class Train(Learning):
                 "data_hash": store.hash,
                 "training_seed": self.seed,
                 "settings": config,
+                "metric": self.metric,
                 "probe_errors_m": trained.errors,
             }
             folder = _model.assemble(cache, encoder, trained, self.action_block, GALLERY, origin)

@@ -63,13 +63,7 @@ class EffnetLite0:
             DataError: the weights are not those that were published.
         """
         network = self.layers()
-        fused = _fused(_published())
-        with torch.no_grad():
-            for layer in network.modules():
-                if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-                    weight, bias = next(fused)
-                    layer.weight.copy_(weight)
-                    layer.bias.copy_(bias)
+        put_published(network)
         return network.eval().requires_grad_(False)
 
     def layers(self) -> nn.Module:
@@ -95,11 +89,14 @@ class FeatureMap(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Tokens (M, N, D), row by row."""
+        return self.grid(frames).flatten(2).transpose(1, 2).contiguous()
+
+    def grid(self, frames: Tensor) -> Tensor:
+        """The feature map itself (M, C, h', w')."""
         if self.upsample > 1:
             frames = F.interpolate(frames, scale_factor=self.upsample, mode="bilinear", align_corners=False)
         pixels = (frames * 255 - 127) / 128
-        features: Tensor = self.layers(pixels.contiguous(memory_format=torch.channels_last))
-        return features.flatten(2).transpose(1, 2).contiguous()
+        return torch.as_tensor(self.layers(pixels.contiguous(memory_format=torch.channels_last)))
 
 
 class Block(nn.Module):
@@ -128,6 +125,22 @@ class SameConv(nn.Conv2d):
         high, wide = (max(0, kernel - (size % stride or stride)) for size in features.shape[2:])
         padding = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
         return super().forward(F.pad(features, padding) if any(padding) else features)
+
+
+@torch.no_grad()
+def put_published(network: nn.Module) -> None:
+    """Give a network of these layers, from the first one on, the ImageNet weights.
+
+    Raises:
+        ResourceError: the package that holds the weights is not installed.
+        DataError: the weights are not those that were published.
+    """
+    fused = _fused(_published())
+    for layer in network.modules():
+        if isinstance(layer, SameConv) and layer.bias is not None:
+            weight, bias = next(fused)
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
 
 
 def _published() -> dict[str, Tensor]:

@@ -1,0 +1,38 @@
+"""What an env is planned with unless flags say otherwise: chosen on its dev tasks."""
+
+import itertools
+from collections.abc import Sequence
+
+PUSHING = (
+    "--planner.horizon 7 --planner.iterations 3 --planner.init-std 1 --planner.correlation 0.85 "
+    "--over.mean 0.1 --over.min 1 --agent-weight 0.05 --action-block 2 --replan-every 2"
+)
+"""Of the arm's envs: two actions per step of the model, correlated noise that reaches around a puck, a plan of 14 actions."""
+
+PRESETS = {
+    "ball": "--world-model Ball-latent",
+    "ballgravity": "--world-model BallGravity-latent",
+    "ballgust": "--world-model BallGust-latent",
+    "reach": f"--world-model Reach-latent {PUSHING}",
+    "pusheasy": f"--world-model PushEasy-latent {PUSHING}",
+    "push": f"--world-model Push-latent {PUSHING}",
+}
+"""Flags by env, without namespace, version and underscores."""
+
+
+def preset(args: Sequence[str]) -> list[str]:
+    """Flags that stand before those of the user, whose flags win; none for agents that do not plan."""
+    given = _given(args)
+    if given.get("--agent", "mpc") != "mpc":
+        return []
+    env = given.get("--env", "ball").rpartition("/")[2].partition("-v")[0].replace("_", "").lower()
+    flags = PRESETS.get(env, "").split()
+    pairs = zip(flags[::2], flags[1::2], strict=True)
+    other_planner = given.get("--planner", "cem") != "cem"
+    return [word for flag, value in pairs if not (other_planner and flag.startswith("--planner.")) for word in (flag, value)]
+
+
+def _given(args: Sequence[str]) -> dict[str, str]:
+    """Values by flag, whether written `--flag VALUE` or `--flag=VALUE`."""
+    joined = dict(arg.split("=", 1) for arg in args if arg.startswith("--") and "=" in arg)
+    return joined | {flag: value for flag, value in itertools.pairwise(args) if flag.startswith("--")}
