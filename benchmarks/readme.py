@@ -10,6 +10,24 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "eval/results"
+ARMS = ("Reach", "PushEasy", "Push")
+ARM_ROWS = {
+    "oracle": "oracle: true simulator and state",
+    "random": "random actions",
+    "no-op": "no action",
+    "straight": "rule: drive straight at the puck",
+    "mimic": "rule: finger to where the goal picture shows it",
+    "scripted": "scripted expert (sees the state)",
+}
+FINGERS = {
+    "latent-anywhere-s0": "**latent, from pixels**, goal finger anywhere, seed 0",
+    "oracle-anywhere": "oracle, goal finger anywhere",
+    "mimic-anywhere": "rule: finger to where the goal picture shows it, anywhere",
+    "latent-hidden-s0": "latent, from pixels, arm hidden in the goal picture, seed 0",
+    "latent-slowness-s0": "latent with the distance `slowness`, seed 0",
+    "latent-probe-s0": "latent, distance between linearly probed positions (sees labels), seed 0",
+    "latent-last-s0": "latent, cost of the last imagined step only, seed 0",
+}
 BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
 ENVS = ("Ball", "BallGravity", "BallGust")
 ABLATIONS = {
@@ -33,7 +51,7 @@ def main() -> None:
 
 def section() -> str:
     """All between the markers, markers included."""
-    parts = [BEGIN, "", *main_table(), "", *ablation_table(), "", *history_table(), "", END]
+    parts = [BEGIN, "", *main_table(), "", *ablation_table(), "", *history_table(), "", *arm_table(), "", END]
     return "\n".join(parts)
 
 
@@ -84,6 +102,36 @@ def history_table() -> list[str]:
         frames = {1: "1 frame", 3: "3 frames", "-": ""}[history]
         lines.append(f"| {frames} | {actions} | {cells[0]} | {cells[1]} |")
     return lines
+
+
+def arm_table() -> list[str]:
+    """Reach and Push: the rows that are there."""
+    lines = [
+        "Reach and Push, at the goal after the last step (30, 20 and 30 steps):",
+        "",
+        "| env | agent | final % | ever % | n | ms per action, median / p90 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for env in ARMS:
+        seeds = [load(path) for path in sorted((RESULTS / env).glob("latent-s?.json"))]
+        if seeds:
+            finals = sorted(100 * row["summary"]["success"]["final"]["rate"] for row in seeds)
+            middle = next(r for r in seeds if 100 * r["summary"]["success"]["final"]["rate"] == finals[len(finals) // 2])
+            each = ", ".join(f"{100 * row['summary']['success']['final']['rate']:.1f}" for row in seeds)
+            name = "**latent, from pixels**" + (f" (median of {len(seeds)} training seeds: {each})" if len(seeds) > 1 else "")
+            lines.append(arm_line(env, name, middle))
+        for slug, name in ARM_ROWS.items() if env != "Push" else (ARM_ROWS | FINGERS).items():
+            path = RESULTS / env / (slug if slug.startswith("latent") else f"{slug}-s0")
+            if path.with_suffix(".json").exists():
+                lines.append(arm_line(env, name, load(path.with_suffix(".json"))))
+    return lines
+
+
+def arm_line(env: str, name: str, row: dict[str, Any]) -> str:
+    success, latency = row["summary"]["success"], row["summary"]["latency_ms"]
+    times = "{p50:.1f} / {p90:.1f}".format(**latency["per_action"]) if latency else ""
+    final, ever = share(success["final"]), 100 * success["ever"]["rate"]
+    return f"| {env} | {name} | {final} | {ever:.1f} | {success['final']['n']} | {times} |"
 
 
 def line(env: str, name: str, row: dict[str, Any], times: str) -> str:
