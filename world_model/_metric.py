@@ -15,7 +15,7 @@ from imagoal.world_model import _folder
 
 SCHEMA = "imagoal.metric/1"
 
-RESTS = 0.25
+RESTS = 0.3
 """What has a median change below this share of its root mean square belongs to an object that mostly rests."""
 
 
@@ -83,10 +83,13 @@ def slowness(changes: Tensor, ridge: float = 0.03) -> Metric:
 
 
 def resting(changes: Tensor) -> Metric:
-    """Euclid's distance over what mostly rests, plus that over the rest of the latent: changes (M, N, D)."""
-    rests = still(changes).flatten()
-    every = torch.eye(len(rests))
-    return Metric(every[:, rests], every[:, ~rests])
+    """Distance over what mostly rests, plus that over the rest of the latent: changes (M, N, D).
+
+    Each is the root of the mean over tokens, so that the weight between them does not depend on how many tokens each has.
+    """
+    rests = still(changes)
+    every, flat, tokens = torch.eye(rests.numel()), rests.flatten(), rests.any(1)
+    return Metric(every[:, flat] / tokens.sum().sqrt(), every[:, ~flat] / (~rests).any(1).sum().clamp_min(1).sqrt())
 
 
 def still(changes: Tensor) -> Tensor:

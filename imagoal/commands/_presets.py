@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 PUSHING = (
     "--planner.horizon 7 --planner.iterations 3 --planner.init-std 1 --planner.correlation 0.85 "
-    "--over.mean 0.1 --over.min 1 --agent-weight 0.05 --action-block 2 --replan-every 2"
+    "--over.mean 0.1 --over.min 1 --agent-weight 0.25 --action-block 2 --replan-every 2"
 )
 """Of the arm's envs: two actions per step of the model, correlated noise that reaches around a puck, a plan of 14 actions."""
 

@@ -1,6 +1,7 @@
 """Keypoints: a frame as a handful of places in the picture."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal
 
 import torch
@@ -128,7 +129,8 @@ class KeypointNet(nn.Module):
         variances, axes = torch.linalg.eigh((changes.T @ changes).double() / len(changes))
         kept = slice(-len(self.background), None)
         deviations = variances[kept].clamp_min(0).sqrt()
-        basis = axes[:, kept] / deviations.clamp_min(FITTED * deviations[-1])
+        least = (FITTED * deviations[-1]).clamp_min(1e-4)  # whose inverse fits into float16
+        basis = axes[:, kept] / deviations.clamp_min(least)
         self.whiten.weight.copy_(basis.T[:, :, None, None].half())  # as it will be saved, so that the background fits it
         self.background.copy_(self.whiten(raw.mean(0)).half())
 
@@ -166,6 +168,7 @@ def centre_of_mass(maps: Tensor) -> Tensor:
     return share @ cells(*maps.shape[2:]).to(maps)
 
 
+@cache
 def cells(high: int, wide: int) -> Tensor:
     """Centres (h * w, 2) of a grid's cells, row by row: x and y, where the picture reaches from -1 to 1."""
     rows, columns = ((2 * torch.arange(size) + 1) / size - 1 for size in (high, wide))
