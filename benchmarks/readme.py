@@ -18,6 +18,7 @@ ARM_ROWS = {
     "straight": "rule: drive straight at the puck",
     "mimic": "rule: finger to where the goal picture shows it",
     "scripted": "scripted expert (sees the state)",
+    "latent-keypoints-s0": "latent on keypoints instead of one learned vector, seed 0",
 }
 FINGERS = {
     "latent-anywhere-s0": "**latent, from pixels**, goal finger anywhere, seed 0",

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from imagoal.commands._common import Common
+from imagoal.commands._common import Common, env_options
 from imagoal.commands._presets import preset
-from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.planning._goal_cost import Over
 
@@ -72,12 +71,5 @@ class Agency(Common):
         )
 
     def options(self) -> dict[str, str]:
-        """The options of the env.
-
-        Raises:
-            UsageError: one is not NAME=VALUE.
-        """
-        wrong = [option for option in self.env_options if not option.partition("=")[2]]
-        if wrong:
-            raise UsageError(f"env option {wrong[0]!r}; expected NAME=VALUE")
-        return dict(option.split("=", 1) for option in self.env_options)
+        """The options of the env."""
+        return env_options(self.env_options)

@@ -1,6 +1,7 @@
 """Flags that verbs share, and what they mean."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +49,18 @@ class Learning(Common):
         if self.seed < 0:
             raise UsageError(f"seed = {self.seed}; expected 0 or more")
         super().prepare()
+
+
+def env_options(given: Sequence[str]) -> dict[str, str]:
+    """Options of an env's constructor, from NAME=VALUE.
+
+    Raises:
+        UsageError: one is not of that form.
+    """
+    wrong = [option for option in given if not option.partition("=")[2]]
+    if wrong:
+        raise UsageError(f"env option {wrong[0]!r}; expected NAME=VALUE")
+    return dict(option.split("=", 1) for option in given)
 
 
 def cpus() -> int:

@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
-PUSHING = (
+ARM = (
     "--planner.horizon 7 --planner.iterations 3 --planner.init-std 1 --planner.correlation 0.85 "
-    "--over.mean 0.1 --over.min 1 --agent-weight 0.25 --action-block 2 --replan-every 2"
+    "--over.mean 0.1 --over.min 1 --action-block 2 --replan-every 2"
 )
 """Of the arm's envs: two actions per step of the model, correlated noise that reaches around a puck, a plan of 14 actions."""
 
@@ -13,9 +13,9 @@ PRESETS = {
     "ball": "--world-model Ball-latent",
     "ballgravity": "--world-model BallGravity-latent",
     "ballgust": "--world-model BallGust-latent",
-    "reach": f"--world-model Reach-latent {PUSHING}",
-    "pusheasy": f"--world-model PushEasy-latent {PUSHING}",
-    "push": f"--world-model Push-latent {PUSHING}",
+    "reach": f"--world-model Reach-latent {ARM}",
+    "pusheasy": f"--world-model PushEasy-latent --agent-weight 0.25 {ARM}",
+    "push": f"--world-model Push-latent --agent-weight 0.25 {ARM}",
 }
 """Flags by env, without namespace, version and underscores."""
 

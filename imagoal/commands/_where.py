@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagoal.commands._common import Common
+from imagoal.commands._common import Common, env_options
 from imagoal.errors import DataError, UsageError
 
 if TYPE_CHECKING:  # the door stays quick
@@ -35,10 +35,7 @@ class Where(Common):
 
         if self.seed < 0:
             raise UsageError(f"seed = {self.seed}; expected 0 or more")
-        wrong = [option for option in self.env_options if not option.partition("=")[2]]
-        if wrong:
-            raise UsageError(f"env option {wrong[0]!r}; expected NAME=VALUE")
-        return make(self.env, dict(option.split("=", 1) for option in self.env_options))
+        return make(self.env, env_options(self.env_options))
 
     def store(self, env: "GoalEnv") -> "Store":
         """The store.

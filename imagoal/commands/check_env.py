@@ -5,8 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from imagoal.commands._common import env_options
 from imagoal.envs._check_subject import Terms
-from imagoal.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +22,6 @@ class CheckEnv(Terms):
         """Print a line per check; 1 if one does not hold."""
         from imagoal.envs._check import check
 
-        wrong = [option for option in self.env_options if not option.partition("=")[2]]
-        if wrong:
-            raise UsageError(f"env option {wrong[0]!r}; expected NAME=VALUE")
-        report = check(self.env, self, dict(option.split("=", 1) for option in self.env_options))
+        report = check(self.env, self, env_options(self.env_options))
         print(report)
         return int(bool(report.failed))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imagoal.commands._agency import Agency
+from imagoal.commands._common import env_options
 from imagoal.errors import UsageError
 
 
@@ -42,7 +42,7 @@ class Tasks:
         from imagoal.eval._data_tasks import draw_from_data
         from imagoal.eval._tasks import draw
 
-        env = make(self.env, Agency(env_options=self.env_options).options())
+        env = make(self.env, env_options(self.env_options))
         if self.data is None:
             tasks = draw(env, self.split, self.count)
         else:

@@ -11,14 +11,31 @@ from imagoal.envs import GoalEnv, make
 from imagoal.errors import DataError, UsageError
 from imagoal.eval._tasks import SEEDS, Split, TaskList, choose, draw, frozen, load, trivial
 
-NAMES = ["ball", "ball_gravity", "ball_gust"]
-HASHES: dict[Split, str] = {
+BALL = {
     "dev": "21d7d3f6c1ebb105dd0fcb75f3793518865730b81e0dbcad643e1419fbd813d9",
     "test": "6ad1a0b011f9ddb7fcd478e326a07d3600eec843ae448c4cf48e82da2d47bc4b",
 }
-"""Of the frozen lists, alike for the three Ball envs, which sample their tasks alike. Never to be changed."""
+"""The three Ball envs sample their tasks alike."""
 
-every_list = pytest.mark.parametrize(("name", "split"), [(name, split) for name in NAMES for split in SEEDS])
+HASHES = {(name, "", split): BALL[split] for name in ("ball", "ball_gravity", "ball_gust") for split in SEEDS} | {
+    ("reach", "", "dev"): "ab2b4c0ffa18860302ff314f289dc9e34794b8c892d7c244a52c14cf8452cdc9",
+    ("reach", "", "test"): "d495e7889efe73af7abff3487bc5f224c41acbb9a18d657df80d57fead280cfa",
+    ("push_easy", "", "dev"): "459ee87c0ca195a8167cf8ce9eca4f67d00ef84abbf13183ec7f19fd66cf8765",
+    ("push_easy", "", "test"): "e4ec64fd24c26d8942cf23a0f0986d82ad5b3b576518d297b37a31ac36bdc75c",
+    ("push", "", "dev"): "1c8dbf45e91e4da57882d4a7008bf58f43763ebd59b7404db8892867f446b37d",
+    ("push", "", "test"): "1db4f5cf6b2c70ed8f42141d09903eb16b6d9960e559a7f85b1817652c2209e0",
+    ("push", "anywhere", "dev"): "827b201bf2a5da9ed5337af3906c7e069b2bf359cd7dfe0755e767ec9dc311bb",
+    ("push", "anywhere", "test"): "835e5dfeaf640c3bf9617fb05d24b95946ca8bea75e53b10e3878b9a92da6773",
+    ("push", "hidden", "dev"): "898a44aafe6d31e53c723ebd509facebba2ccb1b5f703d0b8172ac6d83725612",
+    ("push", "hidden", "test"): "e09a9c84d9924e385f04a030f5d3d1db220bfe0416eefbb5538c28326b4c53d7",
+}
+"""Of the frozen lists, by env, goal finger and split. Never to be changed."""
+
+every_list = pytest.mark.parametrize(("name", "finger", "split"), list(HASHES))
+
+
+def made(name: str, finger: str) -> GoalEnv:
+    return make(name, {"goal_finger": finger} if finger else {})
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +44,18 @@ def ball() -> GoalEnv:
 
 
 @every_list
-def test_frozen_lists_are_as_they_were_frozen(name: str, split: Split) -> None:
-    env = make(name)
+def test_frozen_lists_are_as_they_were_frozen(name: str, finger: str, split: Split) -> None:
+    env = made(name, finger)
     tasks = frozen(env, split)
-    assert tasks.hash == HASHES[split]
+    assert tasks.hash == HASHES[name, finger, split]
     assert (tasks.split, len(tasks)) == (split, 200)
     assert not any(trivial(env, tasks.task(i)) for i in range(200))
     np.testing.assert_allclose(tasks.difficulties, env.task_distance(tasks.starts, tasks.goals))
 
 
 @every_list
-def test_frozen_lists_can_be_drawn_again(name: str, split: Split) -> None:
-    env = make(name)
+def test_frozen_lists_can_be_drawn_again(name: str, finger: str, split: Split) -> None:
+    env = made(name, finger)
     tasks, again = frozen(env, split), draw(env, split, 200)
     assert np.array_equal(again.seeds, tasks.seeds)
     np.testing.assert_allclose(again.starts, tasks.starts, rtol=0, atol=1e-9)

@@ -5,14 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from imagoal import find
 from imagoal.world_model import _model, load, locate
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path.name for path in (ROOT / "world_model/weights").iterdir() if path.is_dir())
 
 
-def test_there_is_one_for_each_ball_env() -> None:
-    assert {"Ball-latent", "BallGravity-latent", "BallGust-latent"} <= set(SHIPPED)
+def test_there_is_one_for_each_env() -> None:
+    assert {f"{entry.class_name}-latent" for entry in find.entries("env").values()} == set(SHIPPED)
+
+
+def test_layers_that_are_not_ours_come_with_their_licence() -> None:
+    notice = (ROOT / "world_model/weights/NOTICE.md").read_text()
+    foreign = [name for name in SHIPPED if "effnet" in (ROOT / f"world_model/weights/{name}/encoder/config.json").read_text()]
+    assert foreign
+    assert all(f"`{name}`" in notice for name in foreign)
+    assert "Apache License" in (ROOT / "world_model/weights/LICENSE-APACHE-2.0").read_text()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
