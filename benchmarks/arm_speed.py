@@ -5,17 +5,12 @@
 One core, CPU time, medians of 7 rounds interleaved. Writes `benchmarks/results/arm-speed.table.json`.
 """
 
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from speed import per_second, write
 
 from imagoal.envs import GoalEnv, make
-from imagoal.eval import _result
-
-ROOT = Path(__file__).parents[1]
-ROUNDS = 7
 
 
 def main() -> None:
@@ -27,23 +22,7 @@ def main() -> None:
             f"frames/s, {name}": frames(env),
             f"simulated steps/s, 64 states, {name}": simulated(env),
         }
-    for job in jobs.values():
-        job()  # warm
-    found: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(ROUNDS):
-        for name, job in jobs.items():
-            found[name].append(job())
-    rows = [[name, *np.percentile(values, [50, 0, 100]).tolist()] for name, values in found.items()]
-    path = ROOT / "benchmarks/results/arm-speed.table.json"
-    _result.write_table(path, ["what", "median", "lowest", "highest"], rows, {"rounds": ROUNDS})
-    for name, *values in rows:
-        print(f"{name:<44}" + "  ".join(f"{value:,.0f}" for value in values))
-
-
-def per_second(work: Callable[[], int]) -> float:
-    """Things done per second of CPU time."""
-    began = time.process_time()
-    return work() / (time.process_time() - began)
+    write("arm-speed", jobs)
 
 
 def steps(env: GoalEnv) -> Callable[[], float]:

@@ -12,23 +12,22 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "eval/results"
 ARMS = ("Reach", "PushEasy", "Push")
 ARM_ROWS = {
-    "oracle": "oracle: true simulator and state",
-    "random": "random actions",
-    "no-op": "no action",
-    "straight": "rule: drive straight at the puck",
-    "mimic": "rule: finger to where the goal picture shows it",
-    "scripted": "scripted expert (sees the state)",
+    "oracle-s0": "oracle: true simulator and state",
+    "random-s0": "random actions",
+    "no-op-s0": "no action",
+    "straight-s0": "rule: drive straight at the puck",
+    "mimic-s0": "rule: finger to where the goal picture shows it",
+    "scripted-s0": "scripted expert (sees the state)",
     "latent-keypoints-s0": "latent on keypoints instead of one learned vector, seed 0",
-}
-FINGERS = {
     "latent-anywhere-s0": "**latent, from pixels**, goal finger anywhere, seed 0",
-    "oracle-anywhere": "oracle, goal finger anywhere",
-    "mimic-anywhere": "rule: finger to where the goal picture shows it, anywhere",
+    "oracle-anywhere-s0": "oracle, goal finger anywhere",
+    "mimic-anywhere-s0": "rule: finger to where the goal picture shows it, anywhere",
     "latent-hidden-s0": "latent, from pixels, arm hidden in the goal picture, seed 0",
     "latent-slowness-s0": "latent with the distance `slowness`, seed 0",
     "latent-probe-s0": "latent, distance between linearly probed positions (sees labels), seed 0",
     "latent-last-s0": "latent, cost of the last imagined step only, seed 0",
 }
+"""Those that are there are shown."""
 BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
 ENVS = ("Ball", "BallGravity", "BallGust")
 ABLATIONS = {
@@ -62,10 +61,8 @@ def main_table() -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for env in ENVS:
-        rows = [load(path) for path in sorted((RESULTS / env).glob("latent-s?.json"))]
-        middle = sorted(rows, key=lambda row: row["summary"]["success"]["hold"]["rate"])[len(rows) // 2]
+        rows, middle, each = seeds(env, "hold")
         times = [statistics.median(row["summary"]["latency_ms"]["per_action"][p] for row in rows) for p in ("p50", "p90")]
-        each = ", ".join(f"{100 * row['summary']['success']['hold']['rate']:.1f}" for row in rows)
         name = f"**latent, from pixels** (median of 3 training seeds: {each})"
         lines.append(line(env, name, middle, f"{times[0]:.1f} / {times[1]:.1f}"))
         for slug, name in (
@@ -105,26 +102,29 @@ def history_table() -> list[str]:
     return lines
 
 
+def seeds(env: str, kind: str) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
+    """The headline rows of all training seeds, the one whose success is their median, and all of them in words."""
+    rows = [load(path) for path in sorted((RESULTS / env).glob("latent-s?.json"))]
+    rates = [row["summary"]["success"][kind]["rate"] for row in rows]
+    middle = rows[rates.index(sorted(rates)[len(rates) // 2])]
+    return rows, middle, ", ".join(f"{100 * rate:.1f}" for rate in rates)
+
+
 def arm_table() -> list[str]:
-    """Reach and Push: the rows that are there."""
     lines = [
-        "Reach and Push, at the goal after the last step (30, 20 and 30 steps):",
+        "Reach, PushEasy and Push: at the goal, within 2.5 cm (Reach) or 3 cm, after the last of 30, 20 or 30 steps:",
         "",
         "| env | agent | final % | ever % | n | ms per action, median / p90 |",
         "|---|---|---|---|---|---|",
     ]
     for env in ARMS:
-        seeds = [load(path) for path in sorted((RESULTS / env).glob("latent-s?.json"))]
-        if seeds:
-            finals = sorted(100 * row["summary"]["success"]["final"]["rate"] for row in seeds)
-            middle = next(r for r in seeds if 100 * r["summary"]["success"]["final"]["rate"] == finals[len(finals) // 2])
-            each = ", ".join(f"{100 * row['summary']['success']['final']['rate']:.1f}" for row in seeds)
-            name = "**latent, from pixels**" + (f" (median of {len(seeds)} training seeds: {each})" if len(seeds) > 1 else "")
-            lines.append(arm_line(env, name, middle))
-        for slug, name in ARM_ROWS.items() if env != "Push" else (ARM_ROWS | FINGERS).items():
-            path = RESULTS / env / (slug if slug.startswith("latent") else f"{slug}-s0")
-            if path.with_suffix(".json").exists():
-                lines.append(arm_line(env, name, load(path.with_suffix(".json"))))
+        rows, middle, each = seeds(env, "final")
+        many = f" (median of {len(rows)} training seeds: {each})" if len(rows) > 1 else ""
+        lines.append(arm_line(env, f"**latent, from pixels**{many}", middle))
+        for slug, name in ARM_ROWS.items():
+            path = RESULTS / env / f"{slug}.json"
+            if path.exists():
+                lines.append(arm_line(env, name, load(path)))
     return lines
 
 

@@ -32,6 +32,11 @@ def main(data: Path) -> None:
         "windows/s of 4 frames, batch 128, warm": windows(open_cache(Store.open(data)), 128),
         "seconds of `imagoal --help` (wall)": door,
     }
+    write("speed", jobs)
+
+
+def write(table: str, jobs: dict[str, Callable[[], float]]) -> None:
+    """Run each job in turn, round after round, and write medians and extremes to `benchmarks/results`."""
     for job in jobs.values():
         job()  # warm
     found: dict[str, list[float]] = {name: [] for name in jobs}
@@ -39,7 +44,7 @@ def main(data: Path) -> None:
         for name, job in jobs.items():
             found[name].append(job())
     rows = [[name, *np.percentile(values, [50, 0, 100]).tolist()] for name, values in found.items()]
-    path = ROOT / "benchmarks/results/speed.table.json"
+    path = ROOT / f"benchmarks/results/{table}.table.json"
     _result.write_table(path, ["what", "median", "lowest", "highest"], rows, {"rounds": ROUNDS})
     for name, *values in rows:
         print(f"{name:<48}" + "  ".join(f"{value:,.2f}" if value < 100 else f"{value:,.0f}" for value in values))

@@ -55,7 +55,9 @@ class ArmEnv(DistractedEnv):
         result = super().step(action)
         if np.isnan(self._state).any():
             self._state = before
-            raise EnvError(f"the physics diverged from state {before.tolist()} under action {np.asarray(action).tolist()}")
+            raise EnvError(
+                f"the physics diverged from state {before.tolist()} under action {np.asarray(action).tolist()}; reset the env"
+            )
         return result
 
     def _moved(self, states: Floats, actions: Floats) -> Floats:

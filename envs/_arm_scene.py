@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 
 from imagoal.envs import _arm_world as world
+from imagoal.envs._gl import GLRenderer
 from imagoal.envs._rays import RayRenderer
 from imagoal.envs._types import Floats, Frames
 
@@ -54,6 +55,4 @@ def _camera(renderer: Renderer, model: mujoco.MjModel) -> Any:
     """What draws."""
     if renderer == "rays":
         return RayRenderer(model, SIZE, "above", BACKGROUND)
-    from imagoal.envs._gl import GLRenderer  # asks for OpenGL as soon as it is imported
-
     return GLRenderer(model, SIZE, "above")

@@ -25,6 +25,9 @@ DistanceName = Literal["task", "visible", "slowness", "resting", "euclid"]
 ANOTHER = "name a world model that was trained on this env"
 DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "visible"}
 
+WEIGHING = ("visible", "resting")
+"""Distances that tell the agent's own body from the object."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -36,8 +39,8 @@ class Request:
         readouts: folder of a world model whose encoder and probe a model without its own borrows; or empty.
         planner: what searches.
         at: where the cost is measured; empty for the model's own place.
-        distance: at that place; None for the place's own: the task's at `state`, slowness at `latent`, what is visible at
-            `probe`, Euclid's at `frame`.
+        distance: at that place; None for the place's own: the task's at `state`, the world model's own metric at `latent`, what
+            is visible at `probe`, Euclid's at `frame`.
         over: how distances along the horizon become a cost.
         replan_every: env steps between plans.
         warm_start: whether the last plan is proposed again.
@@ -107,7 +110,8 @@ def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: _mode
     at = request.at or model.place
     chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
     chain.check(model.place, at)  # before the distance, which has nothing to measure with where nothing leads
-    measure = distance(_distance_name(request, at, readouts), at, env, readouts, request.agent_weight)
+    name = request.distance or default_distance(at, readouts)
+    measure = distance(name, at, env, readouts, request.agent_weight)
     planner = _blocked(request.planner, model.action_block)
     return Planning(model, chain, planner, at, measure, request.over, request.replan_every, request.warm_start)
 
@@ -118,12 +122,10 @@ def _blocked(planner: Planner, block: int) -> Planner:
     return dataclasses.replace(planner, block=block) if "block" in names else planner  # type: ignore[type-var]
 
 
-def _distance_name(request: Request, at: Place, readouts: _model.LatentFolder | None) -> DistanceName:
-    """The distance that was asked for, or the place's own; between latents, the world model says which."""
-    if request.distance or at != "latent" or readouts is None:
-        return request.distance or DEFAULT_DISTANCES[at]
-    name: DistanceName = readouts.config.get("metric", DEFAULT_DISTANCES["latent"])
-    return name
+def default_distance(at: Place, readouts: _model.LatentFolder | None) -> DistanceName:
+    """The place's own distance; between latents, the world model may say which."""
+    own: DistanceName = readouts.config.get("metric", DEFAULT_DISTANCES[at]) if readouts else DEFAULT_DISTANCES[at]
+    return own if at == "latent" else DEFAULT_DISTANCES[at]
 
 
 def distance(
@@ -221,8 +223,9 @@ def _describe(
         setting |= {"action_block": planning.model.action_block}
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
-        cost = {"at": planning.at, "distance": _distance_name(request, planning.at, readouts)}
-        described["cost"] = cost | {"agent_weight": request.agent_weight} | dataclasses.asdict(planning.over)
+        name = request.distance or default_distance(planning.at, readouts)
+        weight = request.agent_weight if name in WEIGHING else None
+        described["cost"] = {"at": planning.at, "distance": name, "agent_weight": weight, **dataclasses.asdict(planning.over)}
     if readouts is not None:
         encoder, config = readouts.encoder, type(readouts.encoder.config)
         described["encoder"] = {"name": find.name_of("encoder", config), "label": encoder.label, "hash": encoder.hash}

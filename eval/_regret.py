@@ -17,7 +17,7 @@ from torch import Tensor
 from imagoal import files
 from imagoal.envs._types import Bools, Floats, GoalEnv
 from imagoal.errors import DataError, UsageError
-from imagoal.eval._build import DEFAULT_DISTANCES, DistanceName, distance
+from imagoal.eval._build import DistanceName, default_distance, distance
 from imagoal.eval._landscape import spearman
 from imagoal.eval._sequences import Sequences
 from imagoal.planning._goal_cost import GoalCost, Over
@@ -179,14 +179,15 @@ def score(
         folder: encoder, metric, probe.
         sources: latents by name.
         places: where the cost is measured.
-        name: distance at `latent`; None for slowness.
+        name: distance at `latent`; None for the world model's own.
         agent_weight: of the agent's own body, where the distance tells it from the object.
     """
     metres = env.task_distance(bench.states[:, :, -1].astype(np.float64), bench.goals[:, None])
     trivial = env.at_goal(bench.starts, bench.goals)
     kinds: dict[Kind, Bools] = {"all": ~trivial, "sampled": ~trivial & bench.sampled, "reachable": ~trivial & ~bench.sampled}
+    names = {at: name if name and at == "latent" else default_distance(at, folder) for at in places}
     measured: dict[tuple[str, str], Floats] = {
-        (source, at): costs(env, bench, folder, ends, at, _distance(name, at), agent_weight)
+        (source, at): costs(env, bench, folder, ends, at, names[at], agent_weight)
         for at in places
         for source, ends in sources.items()
     }
@@ -229,7 +230,3 @@ def sentence(scores: Sequence[Score], at: str) -> str:
     return (
         f"{at}: of {whole:.2f} cm of regret, {metric:.2f} stand with true frames (metric); the model adds {whole - metric:+.2f}"
     )
-
-
-def _distance(name: DistanceName | None, at: Place) -> DistanceName:
-    return name if name and at == "latent" else DEFAULT_DISTANCES[at]

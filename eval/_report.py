@@ -14,7 +14,7 @@ from imagoal.eval._row import KINDS, Rate, Row, Setting
 from imagoal.eval._sources import Table
 
 SHIPPED = find.folder("eval") / "results"
-"""The order of the rows."""
+"""The committed results."""
 
 INTRODUCTION = (
     "Success in percent, with its Wilson 95 % interval below. Ever: at the goal after some step; hold: after several steps in "

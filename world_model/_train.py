@@ -78,8 +78,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         predictor = config.build(latents.shape[1], latents.shape[2], windows.action_size)
-    predictor.fit_scale(*_changes(windows, latents))
-    changes = _changes(windows, latents)[1]
+    now, changes = _changes(windows, latents)
+    predictor.fit_scale(now, changes)
     weights = loss.weights(changes)
     pairs = Windows(cache, cache.window_index(config.history, 1, block, learned), seed)
 

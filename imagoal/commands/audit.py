@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from imagoal import files
-from imagoal.commands._common import Common
+from imagoal.commands._common import Common, env_options
 from imagoal.planning.cem import CEM
 
 
@@ -48,14 +48,13 @@ class Audit(Common):
     def run(self) -> int:
         """Run the rows, or continue, and say what they tell."""
         self.prepare()
-        from imagoal.commands._agency import Agency
         from imagoal.eval._audit import conclude, run_rows
         from imagoal.eval._audit_gaps import text
         from imagoal.eval._audit_rows import ROWS, requests
 
         folder = self.run_dir or Path("runs/audit") / self._name()
         asked = requests(self.world_model, self.planner, self.agent_weight, self.replan_every, self.warm_start, self.trust)
-        options = Agency(env_options=self.env_options).options()
+        options = env_options(self.env_options)
         found = run_rows(self.env, asked, self.tasks, self.count, self.batch, folder, self.rows, self.have, options)
         missing = " ".join(str(number) for number in ROWS if number not in found)
         if missing:

@@ -30,8 +30,8 @@ class Regret(Where):
     """Folder of a trained world model, or name of a shipped one; to be scored."""
     cost: Literal["latent", "probe"] | None = None
     """Place where the cost is measured; both if not said."""
-    distance: Literal["slowness", "resting", "euclid"] = "slowness"
-    """Distance at latent."""
+    distance: Literal["slowness", "resting", "euclid"] | None = None
+    """Distance at latent; the world model's own if not said."""
     agent_weight: float = 0.0
     """Weight of the agent's own body in the distance, beside 1 for the object, where the distance tells them apart."""
     out: Path | None = None

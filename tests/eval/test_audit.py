@@ -239,10 +239,10 @@ def test_the_rows_differ_in_nothing_but_what_they_are_about(models: Mapping[str,
     assert len(shared) == 1
     assert agents[0]["planner"]["action_block"] == agents[0]["planner"]["replan_every"] == BLOCK, "the learned model's"
     assert [agent["cost"]["last"] for agent in agents] == [1] * 6
-    assert [agent["cost"]["agent_weight"] for agent in agents] == [0, *[0.25] * 5]
+    weights = [(agent["cost"]["distance"], agent["cost"]["agent_weight"]) for agent in agents]
+    assert weights == [("task", None), *[("visible", 0.25)] * 2, ("slowness", None), ("visible", 0.25), ("slowness", None)]
     assert [agent["world_model"] for agent in agents] == ["simulator"] * 4 + ["latent"] * 2
     assert [agent["cost"]["at"] for agent in agents] == ["state", "state", "probe", "latent", "probe", "latent"]
-    assert [agent["cost"]["distance"] for agent in agents[:3]] == ["task", "visible", "visible"]
     assert {found[number]["role"] for number in ROWS} == {"gap"}
     assert len({found[number]["protocol"]["hash"] for number in ROWS}) == 1
 

@@ -59,7 +59,7 @@ def test_a_row_is_written_and_loads(tmp_path: Path) -> None:
     assert found["agent"]["cost"] == {
         "at": "state",
         "distance": "task",
-        "agent_weight": 0.0,
+        "agent_weight": None,
         "last": 0.0,
         "mean": 1.0,
         "min": 0.0,

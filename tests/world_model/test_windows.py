@@ -119,6 +119,6 @@ def test_training_never_sees_what_is_held_out(
             ball_cache, ball_positions, ball_encoder, MLP(width=8, depth=1), Schedule(steps=5, batch=64), 3, 1, 0, run
         )
     assert isinstance(trained.probe, _probe.Probe)
-    assert len(seen) >= 5 + 3
+    assert len(seen) >= 5 + 2, "batches, changes, and frames for the probe"
     assert not np.isin(np.concatenate([part.ravel() for part in seen]), held).any()
     assert not np.isin(trained.gallery_rows, held).any()
