@@ -51,6 +51,16 @@ def visible_positions(env: str, states: Floats, trust: bool = False) -> Tensor:
     return torch.tensor(make(env).visible(np.asarray(states)), dtype=torch.float32)
 
 
+def object_size(env: str, trust: bool = False) -> int:
+    """How many leading numbers of what that environment shows are the object's.
+
+    Raises:
+        DataError: the environment is from outside, and not trusted.
+    """
+    _named.check_trust("env", env, trust)
+    return make(env).object_size
+
+
 def fit(latents: Tensor, positions: Tensor, penalty: float = 1e-4) -> Probe:
     """Ridge regression of positions (M, V) on latents (M, N, D).
 

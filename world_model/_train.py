@@ -30,7 +30,8 @@ class Trained:
         resting: distance between latents that tells the object from the agent's body.
         probe: linear read-out of the visible positions from the latents.
         gallery_rows: flat indices of frames that stand for the latents near them when an imagined future is shown.
-        errors: the probed position's error in metres on held-out episodes, by imagined step; step 0 is the encoded frame.
+        errors: of the probed positions in metres on held-out episodes, of the object and, if one is shown, of the agent's own
+            body, by imagined step; step 0 is the encoded frame.
     """
 
     predictor: Predictor
@@ -38,7 +39,7 @@ class Trained:
     resting: _metric.Metric
     probe: _probe.Probe
     gallery_rows: Ints
-    errors: list[float]
+    errors: dict[str, list[float]]
 
 
 def train(
@@ -52,6 +53,7 @@ def train(
     seed: int,
     run: Run,
     loss: Loss | None = None,
+    object_size: int = 2,
 ) -> Trained:
     """Encode the data once, and train a predictor on it.
 
@@ -69,6 +71,7 @@ def train(
         seed: of weights and batches.
         run: holds checkpoints and metrics.
         loss: how errors count.
+        object_size: how many leading numbers of V are the object's.
     """
     loss = loss or Loss()
     learned, held = split(cache)
@@ -99,14 +102,20 @@ def train(
         _metric.resting(changes),
         probe,
         rows,
-        probe_errors(predictor, probe, tested, latents, positions),
+        probe_errors(predictor, probe, tested, latents, positions, object_size),
     )
 
 
 @torch.no_grad()
 def probe_errors(
-    predictor: Predictor, probe: _probe.Probe, windows: Windows, latents: Tensor, positions: Tensor, count: int = 2000
-) -> list[float]:
+    predictor: Predictor,
+    probe: _probe.Probe,
+    windows: Windows,
+    latents: Tensor,
+    positions: Tensor,
+    object_size: int,
+    count: int = 2000,
+) -> dict[str, list[float]]:
     """Mean distance in metres between probed and true positions, for the frame itself and after 1, 2, ... imagined steps."""
     ids = np.random.default_rng([windows.seed, 11]).integers(0, len(windows.index), count)
     rows = torch.from_numpy(windows.index.rows(ids))
@@ -115,7 +124,9 @@ def probe_errors(
     imagined, _ = predictor.unroll(predictor.start(past, actions[:, : history - 1]), actions[:, history - 1 :])
     path = torch.cat([past[:, -1:], imagined], 1)
     probed = probe(path.flatten(0, 1)).reshape(*path.shape[:2], -1)
-    return [float(error) for error in (probed - positions[rows[:, history - 1 :]]).norm(dim=-1).mean(0)]
+    errors = probed - positions[rows[:, history - 1 :]]
+    parts = {"object": errors[..., :object_size], "agent": errors[..., object_size:]}
+    return {name: part.norm(dim=-1).mean(0).tolist() for name, part in parts.items() if part.shape[-1]}
 
 
 def _changes(windows: Windows, latents: Tensor, count: int = 8192) -> tuple[Tensor, Tensor]:

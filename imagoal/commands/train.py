@@ -83,6 +83,7 @@ class Train(Learning):
                 self.seed,
                 run,
                 self.loss,
+                _probe.object_size(store.spec.env, self.trust),
             )
             origin = {
                 "env": store.spec.env,
@@ -95,8 +96,9 @@ class Train(Learning):
             folder = _model.assemble(cache, encoder, trained, self.action_block, GALLERY, origin)
             _model.save(self.run_dir / "model", folder, self.predictor)
             run.finish(probe_errors_m=trained.errors, encoder_hash=encoder.hash)
-        errors = ", ".join(f"{100 * error:.1f}" for error in trained.errors)
-        print(f"wrote {self.run_dir / 'model'}: position off by {errors} cm now and after 1, 2, ... imagined steps")
+        print(f"wrote {self.run_dir / 'model'}; off in cm, now and after 1, 2, ... imagined steps:")
+        for name, errors in trained.errors.items():
+            print(f"{name:<8}" + " ".join(f"{100 * error:6.2f}" for error in errors))
         return 0
 
     def _encoder(self, cache: Any) -> Any:

@@ -18,7 +18,7 @@ from imagoal.envs._cache import FrameCache
 from imagoal.envs._collect import collect
 from imagoal.envs._store import Store
 from imagoal.errors import DataError, UsageError
-from imagoal.world_model import _frozen, _model, _pretrain, _train
+from imagoal.world_model import _frozen, _model, _pretrain, _probe, _train
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._latents import encode_all
 from imagoal.world_model._loop import Schedule
@@ -295,9 +295,22 @@ def test_a_short_training_beats_who_says_that_nothing_moves(
     latents = encode_all(ball_cache, ball_encoder)
     still = trained.probe(latents[rows[:, 0]].float())
     errors = [float((still - ball_positions[rows[:, step]]).norm(dim=-1).mean()) for step in range(4)]
-    assert trained.errors[0] == pytest.approx(errors[0], rel=0.05), "now, both know the same"
+    assert list(trained.errors) == ["object"], "the ball has no body"
+    assert trained.errors["object"][0] == pytest.approx(errors[0], rel=0.05), "now, both know the same"
     for step, share in ((1, 0.95), (2, 0.8), (3, 0.75)):
-        assert trained.errors[step] < share * errors[step]
+        assert trained.errors["object"][step] < share * errors[step]
+
+
+def test_errors_tell_the_object_from_the_body(
+    ball_cache: FrameCache, ball_positions: Tensor, ball_encoder: FrozenEncoder
+) -> None:
+    """A probe that is wrong by 3 and 4 m about one, by 0 about the other."""
+    latents = encode_all(ball_cache, ball_encoder)
+    windows = Windows(ball_cache, ball_cache.window_index(1, 2), 0)
+    predictor = MLP(history=1, width=8, depth=1).build(1, 12, 2)
+    probe = _probe.Probe(torch.zeros(12, 4), torch.tensor([3.0, 4.0, 0.0, 0.0]))
+    found = _train.probe_errors(predictor, probe, windows, latents, torch.zeros(len(latents), 4), 2, 50)
+    assert found == {"object": [5, 5, 5], "agent": [0, 0, 0]}
 
 
 def test_a_new_predictor_says_that_nothing_moves_and_its_loss_is_1(ball_cache: FrameCache, ball_encoder: FrozenEncoder) -> None:

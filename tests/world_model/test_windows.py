@@ -103,7 +103,7 @@ def test_training_never_sees_what_is_held_out(
         seen.append(real_frames(*arguments))
         return seen[-1]
 
-    def test(*arguments: Any) -> list[float]:
+    def test(*arguments: Any) -> dict[str, list[float]]:
         before = list(seen)
         errors = real_test(*arguments)
         tested, seen[:] = np.concatenate([part.ravel() for part in seen[len(before) :]]), before
