@@ -59,6 +59,7 @@ class Regret(Where):
     def _score(self) -> int:
         from imagoal.envs import make
         from imagoal.eval import _regret, _result, _sequences
+        from imagoal.eval._build import default_distance
         from imagoal.world_model import _model, _named
 
         if not self.world_model:
@@ -74,17 +75,19 @@ class Regret(Where):
         print(_table(_regret.COLUMNS, scores))
         off = ", ".join(f"{100 * error:.2f}" for error in imagined.off)
         print(*(_regret.sentence(scores, at) for at in places), f"object off by {off} cm after 1, 2, ... steps", sep="\n")
-        self._write(_result.write_table, _regret.COLUMNS, scores, imagined.off)
+        self._write(
+            _result.write_table, _regret.COLUMNS, scores, imagined.off, self.distance or default_distance("latent", folder)
+        )
         return 0
 
-    def _write(self, write_table: Any, columns: Sequence[str], scores: "Sequence[Score]", off: Any) -> None:
+    def _write(self, write_table: Any, columns: Sequence[str], scores: "Sequence[Score]", off: Any, distance: str) -> None:
         from imagoal import files
         from imagoal.world_model import _model
 
         name = Path(self.world_model).name
         path = self.out or self.file.with_name(f"{self.file.stem}-{name}.table.json")
         hashes = {"sequences": files.sha256(self.file), "weights_hash": _model.weights_hash(_model.locate(self.world_model))}
-        about = {"distance": self.distance, "agent_weight": self.agent_weight, "object_off_cm": [100 * float(e) for e in off]}
+        about = {"distance": distance, "agent_weight": self.agent_weight, "object_off_cm": [100 * float(e) for e in off]}
         write_table(path, columns, [list(asdict(score).values()) for score in scores], hashes | about)
         print(f"wrote {path}")
 

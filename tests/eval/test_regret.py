@@ -251,5 +251,6 @@ def test_the_command_scores_the_shipped_model(tmp_path: Path, capsys: pytest.Cap
     assert "the model adds" in said
     table = files.read_json(out)
     assert table["columns"][0] == "imagined"
+    assert table["provenance"]["config"]["distance"] == "slowness", "the model's own, by name"
     assert {row[0] for row in table["rows"]} == {"learned model", "true frames", "chance"}
     assert cli.main(["regret", "score", "--file", file]) == 2
