@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imagoal import find
 from imagoal.envs import GoalEnv, make
 from imagoal.errors import DataError, UsageError
 from imagoal.eval._tasks import SEEDS, Split, TaskList, choose, draw, frozen, load, trivial
@@ -31,6 +32,12 @@ HASHES = {(name, "", split): BALL[split] for name in ("ball", "ball_gravity", "b
 }
 """Of the frozen lists, by env, goal finger and split. Never to be changed."""
 
+LATER = {
+    "dev": "27cf9ff21492cf2329a5fccd6fc4550fde22d4ff21edc04ed424f12eee79a849",
+    "test": "5d1cc35f93d25a737f869b9e4c1ee5dbd7403dc22be5773100bce5a5900c5575",
+}
+"""Of the lists of Push with goals out of held-out episodes, 25 steps after the start."""
+
 every_list = pytest.mark.parametrize(("name", "finger", "split"), list(HASHES))
 
 
@@ -51,6 +58,14 @@ def test_frozen_lists_are_as_they_were_frozen(name: str, finger: str, split: Spl
     assert (tasks.split, len(tasks)) == (split, 200)
     assert not any(trivial(env, tasks.task(i)) for i in range(200))
     np.testing.assert_allclose(tasks.difficulties, env.task_distance(tasks.starts, tasks.goals))
+
+
+@pytest.mark.parametrize("split", list(LATER))
+def test_lists_with_goals_from_data_are_as_they_were_frozen(split: Split) -> None:
+    tasks = choose(make("push"), str(find.folder("eval") / f"tasks/Push-later25-{split}.npz"))
+    assert tasks.hash == LATER[split]
+    assert (tasks.split, len(tasks), tasks.origin.source, tasks.origin.offset) == (split, 200, "dataset", 25)
+    assert not tasks.origin.whole, "of episodes that nothing is trained on"
 
 
 @every_list
