@@ -1,5 +1,6 @@
 """The nouns of acting: what an agent plans with, an agent, its decision."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +27,7 @@ class Planning:
         over: how the distances along the horizon become one cost.
         replan_every: env steps between plans; a multiple of the model's action block, at most horizon x block.
         warm_start: whether the last plan, shifted, is proposed again.
+        deadline_ms: milliseconds within which a plan is to be ready, encoding included, or None; for one problem at a time.
     """
 
     model: WorldModel
@@ -36,8 +38,11 @@ class Planning:
     over: Over
     replan_every: int = 1
     warm_start: bool = True
+    deadline_ms: float | None = None
 
     def __post_init__(self) -> None:
+        if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
+            raise UsageError(f"deadline_ms = {self.deadline_ms}; expected a finite number above 0")
         self.chain.check(self.model.place, self.at)
         block, longest = self.model.action_block, self.planner.horizon * self.model.action_block
         if not (1 <= self.replan_every <= longest) or self.replan_every % block:
@@ -53,7 +58,8 @@ class Decision:
 
     Attributes:
         actions: (B, A) in [-1, 1], for one env step.
-        milliseconds: of a plan, by phase: `encode`, `rollout`, `refit`, and `plan` for all; empty where none was made.
+        milliseconds: of a plan, by phase: `encode`, `rollout`, `refit`, and `plan` for all; and its `deadline`, if it had one.
+            Empty where none was made.
         plan: what the planner found, if one was asked at this step.
         cost: (B,) of that plan.
         imagine: until the next `act`, gives the future (B, H, ...) that this plan is thought to lead to, at the world model's

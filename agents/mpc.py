@@ -32,8 +32,14 @@ class MPC:
         self.privileged = planning.model.privileged or planning.at == "state"
 
     def reset(self, goal: Observation, seeds: Sequence[int]) -> None:
-        """Begin B episodes: the goal is carried to the place of the cost, once."""
+        """Begin B episodes: the goal is carried to the place of the cost, once.
+
+        Raises:
+            UsageError: several episodes under a deadline, which none of them could keep by itself.
+        """
         setting = self.planning
+        if setting.deadline_ms is not None and len(seeds) > 1:
+            raise UsageError(f"a deadline for {len(seeds)} episodes side by side; expected one at a time: use --batch 1")
         self.goal_cost = GoalCost.aim(setting.model, goal, setting.at, setting.chain, setting.distance, setting.over)
         self.seeds = list(seeds)
         self.frames: list[Tensor] = []  # one per model step
@@ -80,10 +86,13 @@ class MPC:
         candidates = propose(self.plan if setting.warm_start else None, executed, idle)
         number = len(self.actions) // setting.replan_every
         generators = [_generator(seed, number) for seed in self.seeds]
-        self.plan = setting.planner.plan(self.goal_cost.bind(self.belief), candidates, generators)
+        deadline = setting.deadline_ms
+        left = None if deadline is None else max(0.0, deadline - 1000 * (time.perf_counter() - began))
+        self.plan = setting.planner.plan(self.goal_cost.bind(self.belief), candidates, generators, left)
         whole, encode = (1000 * (moment - began) for moment in (time.perf_counter(), encoded))
         rollout = self.plan.cost_ms
-        return {"plan": whole, "encode": encode, "rollout": rollout, "refit": whole - encode - rollout}
+        times = {"plan": whole, "encode": encode, "rollout": rollout, "refit": whole - encode - rollout}
+        return times if deadline is None else times | {"deadline": deadline}
 
     def _past(self, state: Tensor | None, new: int | None) -> Past:
         """The last frames that the model looks at, and the action blocks between them."""

@@ -47,6 +47,7 @@ class Request:
         trust: import what files name outside this package.
         agent_weight: of the agent's own body in the distance, beside 1 for the object; where the distance tells them apart.
         action_block: env steps per model step of the simulator; a trained model has its own.
+        deadline_ms: milliseconds within which each plan is to be ready, or None.
     """
 
     agent: str
@@ -61,6 +62,7 @@ class Request:
     trust: bool = False
     agent_weight: float = 0.0
     action_block: int = 1
+    deadline_ms: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.agent_weight < math.inf:
@@ -113,7 +115,8 @@ def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: _mode
     name = request.distance or default_distance(at, readouts)
     measure = distance(name, at, env, readouts, request.agent_weight)
     planner = _blocked(request.planner, model.action_block)
-    return Planning(model, chain, planner, at, measure, request.over, request.replan_every, request.warm_start)
+    often, warm, deadline = request.replan_every, request.warm_start, request.deadline_ms
+    return Planning(model, chain, planner, at, measure, request.over, often, warm, deadline)
 
 
 def _blocked(planner: Planner, block: int) -> Planner:
@@ -219,8 +222,9 @@ def _describe(
     described |= dict.fromkeys(("planner", "world_model", "encoder", "cost", "training_seed", "parameters"))
     if planning is not None:
         planner: Any = planning.planner
-        setting = {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
+        setting: dict[str, Any] = {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
         setting |= {"action_block": planning.model.action_block}
+        setting |= {"deadline_ms": planning.deadline_ms} if planning.deadline_ms is not None else {}
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
         name = request.distance or default_distance(planning.at, readouts)

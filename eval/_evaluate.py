@@ -58,8 +58,10 @@ def evaluate(
     """
     if role not in _result.ROLES:
         raise UsageError(f"role {role!r}; expected one of {', '.join(_result.ROLES)}")
-    if batch < 1:
-        raise UsageError(f"batch = {batch}; expected at least 1")
+    if batch < 1 or (batch > 1 and request.deadline_ms is not None):
+        raise UsageError(f"batch = {batch}; expected at least 1, and 1 with a deadline, which is for one plan at a time")
+    if role == "headline" and request.deadline_ms is not None:
+        raise UsageError(f"role 'headline' with a deadline of {request.deadline_ms} ms; expected ablation")
     env = make(env_name, options)
     tasks = choose(env, tasks_name)
     tasks = tasks.first(count) if count else tasks
@@ -80,9 +82,9 @@ def evaluate(
         origin = _result.provenance(config, seeds, time.perf_counter() - began, **built.hashes)
         about = _result.subject(protocol, env, role, built.description)
         if shard.whole:
-            result = _result.assemble(about, summarise(episodes, batch, request.replan_every, _peak_mb()), episodes, origin)
+            result = _result.assemble(about, summarise(episodes, batch, request.replan_every, peak_mb()), episodes, origin)
         else:
-            result = _shard.assemble(about, shard, len(tasks), episodes, _peak_mb(), origin)
+            result = _shard.assemble(about, shard, len(tasks), episodes, peak_mb(), origin)
         files.write_json(folder / "result.json", result)
         run.finish()
     return result
@@ -144,7 +146,7 @@ def _running(done: Mapping[int, EpisodeResult]) -> dict[str, float]:
     return {kind: sum(getattr(e, kind) for e in done.values()) / len(done) for kind in ("hold", "final")}
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """The most memory that this process has held, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)

@@ -69,7 +69,7 @@ class EpisodeResult:
         early_end: what ended the episode before its time, if anything did.
         iterations: of each plan, if there were plans.
         actions_sha256: of the actions as float32.
-        plans: for each plan, milliseconds by phase, and its `evaluations`.
+        plans: for each plan, milliseconds by phase, its `deadline` if it had one, and its `evaluations`.
     """
 
     id: int

@@ -1,5 +1,6 @@
 """From episodes to the numbers that a table shows."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,10 @@ def summarise(episodes: Sequence[EpisodeResult], batch: int, replan_every: int, 
 
 
 def latency(episodes: Sequence[EpisodeResult], batch: int, replan_every: int) -> dict[str, Any] | None:
-    """Milliseconds of the plans by phase; the first plan of the run is `cold` and not among the others."""
+    """Milliseconds of the plans by phase, and how many missed their deadline, if they had one.
+
+    The first plan of the run is `cold` and not among the others.
+    """
     plans = [plan for episode in episodes for plan in episode.plans]
     if not plans:
         return None
@@ -53,7 +57,8 @@ def latency(episodes: Sequence[EpisodeResult], batch: int, replan_every: int) ->
     phases = {phase: round(float(np.median([plan[phase] for plan in warm])), 4) for phase in ("encode", "rollout", "refit")}
     per_plan, per_action = percentiles(whole), percentiles(whole / replan_every)
     head = {"n": len(warm), "batch": batch, "cold": cold["plan"], "per_plan": per_plan, "per_action": per_action}
-    return head | phases | {"deadline": None, "missed": 0}
+    deadline = cold.get("deadline")
+    return head | phases | {"deadline": deadline, "missed": sum(plan["plan"] > plan.get("deadline", math.inf) for plan in warm)}
 
 
 def percentiles(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:

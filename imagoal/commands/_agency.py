@@ -43,6 +43,8 @@ class Agency(Common):
     """Env steps between plans."""
     warm_start: bool = True
     """Whether the last plan, shifted, is proposed again."""
+    deadline_ms: float | None = None
+    """Milliseconds within which each plan is to be ready, encoding included; one iteration is done in any case."""
     trust: bool = False
     """Import what a file names outside this package."""
 
@@ -68,6 +70,7 @@ class Agency(Common):
             self.trust,
             self.agent_weight,
             self.action_block,
+            self.deadline_ms,
         )
 
     def options(self) -> dict[str, str]:

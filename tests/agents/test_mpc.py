@@ -1,6 +1,7 @@
 """MPC: what it observes, proposes, executes, and that a result does not depend on what it was batched with."""
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -280,6 +281,64 @@ def test_a_decision_has_a_plan_only_where_one_was_made() -> None:
     whole = decisions[0].milliseconds
     assert whole["plan"] == pytest.approx(whole["encode"] + whole["rollout"] + whole["refit"])
     assert not decisions[1].milliseconds
+
+
+@dataclass(frozen=True)
+class Hurried(Scribe):
+    """A planner that writes down how long it may take."""
+
+    deadlines: list[float | None] = field(default_factory=list)
+
+    def plan(
+        self, cost: CostFunction, candidates: Tensor, generators: Sequence[Generator], deadline_ms: float | None = None
+    ) -> Plan:
+        self.deadlines.append(deadline_ms)
+        return super().plan(cost, candidates, generators)
+
+
+@dataclass(frozen=True)
+class Blink(Blank):
+    """A world model to which encoding a frame takes as long as it takes."""
+
+    milliseconds: float = 0.0
+
+    def observe(self, past: Past, seeds: Sequence[int], previous: State | None = None) -> State:
+        time.sleep(self.milliseconds / 1000)
+        return super().observe(past, seeds, previous)
+
+
+def test_a_planner_is_left_the_time_that_encoding_does_not_take() -> None:
+    free, hurried, late = Hurried(), Hurried(), Hurried()
+    decisions: list[Decision] = []
+    run(mpc(Blank(), free), [0], 2)
+    agent = mpc(Blink(milliseconds=5), hurried, deadline_ms=60_000.0)
+    run_tasks(lambda: ENV, agent, TASKS, [0], 2, lambda _, moment: decisions.append(moment.decision))
+    run(mpc(Blink(milliseconds=5), late, deadline_ms=1.0), [0], 2)
+    assert free.deadlines == [None, None]
+    assert all(left is not None and 0 < left < 60_000 - 5 for left in hurried.deadlines)
+    assert late.deadlines == [0.0, 0.0], "no less than none, and a planner does one iteration in any case"
+    assert [decision.milliseconds["deadline"] for decision in decisions] == [60_000, 60_000]
+
+
+def test_a_deadline_that_is_missed_at_once_costs_iterations_and_no_plan() -> None:
+    iterations = [plan for episode in run(mpc(latent(), deadline_ms=1e-6), [0], 3) for plan in episode.iterations or ()]
+    assert iterations == [1, 1, 1]
+    assert [plan for episode in run(mpc(latent(), deadline_ms=1e9), [0], 3) for plan in episode.iterations or ()] == [2, 2, 2]
+
+
+def test_a_deadline_that_nothing_misses_changes_nothing() -> None:
+    assert torch.equal(actions_of(mpc(latent(), deadline_ms=1e9), [0], 4), actions_of(mpc(latent()), [0], 4))
+
+
+@pytest.mark.parametrize("deadline_ms", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_deadline_that_is_none_is_refused(deadline_ms: float) -> None:
+    with pytest.raises(UsageError, match=rf"deadline_ms = {deadline_ms}; expected a finite number above 0"):
+        mpc(Blank(), Scribe(), deadline_ms=deadline_ms)
+
+
+def test_a_deadline_is_for_one_episode_at_a_time() -> None:
+    with pytest.raises(UsageError, match="a deadline for 2 episodes side by side; expected one at a time: use --batch 1"):
+        run(mpc(latent(), deadline_ms=5.0), [0, 1], 1)
 
 
 def test_the_imagined_future_is_that_of_the_plan() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def test_the_same_command_gives_the_same_episodes(tmp_path: Path, whole: dict[st
     again = row(tmp_path)
     assert again["replay_hash"] == whole["replay_hash"]
     assert again["episodes"] == whole["episodes"]
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"batch": 2}, "batch = 2"), ({"role": "headline"}, "role 'headline'")])
+def test_a_deadline_is_for_one_episode_and_no_headline(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        row(tmp_path / "run", replace(request(), deadline_ms=50.0), **changes)
+    assert not (tmp_path / "run").exists(), "refused before anything is written"
 
 
 @pytest.mark.parametrize("batch", [2, 5])
@@ -158,6 +166,7 @@ def test_an_edited_result_of_a_finished_row_is_noticed(tmp_path: Path) -> None:
         ({"asked": request(planner=CEM(horizon=5, num_samples=8, num_elites=3, iterations=2))}, "horizon 4 -> 5"),
         ({"asked": request(warm_start=False)}, "warm_start"),
         ({"asked": request("no_op", "")}, "config.agent"),
+        ({"asked": request(deadline_ms=50.0)}, "deadline_ms None -> 50.0"),
         ({"batch": 2}, "config.batch 1 -> 2"),
         ({"role": "ceiling"}, "config.role 'ablation' -> 'ceiling'"),
         ({"count": 1}, "parents.protocol"),
@@ -191,6 +200,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
         ({"asked": request(at="frame", distance="slowness")}, "no distance 'slowness' at frame"),
         ({"asked": request(at="frame", distance="task")}, "no distance 'task' at frame"),
         ({"asked": request(replan_every=5)}, r"replan_every = 5; expected a multiple of the action block \(1\)"),
+        ({"asked": request(deadline_ms=0.0)}, "deadline_ms = 0.0; expected a finite number above 0"),
     ],
 )
 def test_what_does_not_go_together_is_refused_and_nothing_is_written(
@@ -199,6 +209,15 @@ def test_what_does_not_go_together_is_refused_and_nothing_is_written(
     with pytest.raises(UsageError, match=words):
         row(tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_deadline_and_what_was_done_under_it_are_recorded(tmp_path: Path) -> None:
+    found = row(tmp_path, request(deadline_ms=0.001), count=1)
+    times = found["summary"]["latency_ms"]
+    assert found["agent"]["planner"]["deadline_ms"] == 0.001
+    assert (times["deadline"], times["missed"], times["n"]) == (0.001, 19, 19)
+    assert found["episodes"][0]["iterations"] == [1] * 20, "one iteration is done in any case"
+    assert "deadline_ms" not in row(tmp_path / "free", count=1)["agent"]["planner"], "rows from before have none either"
 
 
 def test_a_cost_measured_on_rendered_frames_is_the_same_in_any_batch(tmp_path: Path) -> None:

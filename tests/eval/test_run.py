@@ -324,7 +324,7 @@ def test_physics_that_diverge_cost_their_episode_and_no_other() -> None:
     left = iter(envs)
     lost, other = run_tasks(lambda: next(left), NoOp(env), tasks, [0, 1], 5)
     assert lost.early_end
-    assert lost.early_end.startswith("EnvError: the physics diverged from state")
+    assert lost.early_end.startswith("DivergedError: the physics diverged from state")
     assert lost.early_end.endswith("at step 2")
     assert not any([lost.ever, lost.hold, lost.final])
     assert np.isfinite(lost.final_distance)

@@ -97,6 +97,16 @@ def test_a_plan_s_time_is_shared_by_the_actions_executed_from_it() -> None:
     assert times["per_action"]["p50"] == 2
 
 
+def test_plans_that_came_too_late_are_counted() -> None:
+    hurried = [plan(milliseconds) | {"deadline": 10.0} for milliseconds in (900.0, 10.0, 10.1, 11.0, 2.0)]
+    times = latency([episode(plans=hurried)], 1, 1)
+    assert times is not None
+    assert (times["deadline"], times["missed"], times["n"]) == (10.0, 2, 4), "the cold one stands by itself"
+    free = latency([episode(plans=[plan(900.0), plan(8.0)])], 1, 1)
+    assert free is not None
+    assert (free["deadline"], free["missed"]) == (None, 0)
+
+
 def test_a_single_plan_is_both_cold_and_all_there_is() -> None:
     times = latency([episode(plans=[plan(9.0)])], 3, 1)
     assert times is not None
