@@ -12,7 +12,7 @@ from imagoal.envs._arm_scene import SIZE, Renderer, Scene
 from imagoal.envs._distractors import DistractedEnv, Kinds
 from imagoal.envs._types import Floats, Frames
 from imagoal.envs._variation import Values, write
-from imagoal.errors import EnvError, UsageError
+from imagoal.errors import DivergedError, UsageError
 
 INSIDE = 0.2  # m: fingers start, and goals show them, within +-INSIDE
 
@@ -49,13 +49,14 @@ class ArmEnv(DistractedEnv):
         """Advance by one step of 0.2 s; see `GoalEnv.step`.
 
         Raises:
-            EnvError: the action is wrong, or the physics diverged; the state is then that before the step.
+            EnvError: the action is wrong.
+            DivergedError: the physics diverged; the state is that before the step.
         """
         before = self._state
         result = super().step(action)
         if np.isnan(self._state).any():
             self._state = before
-            raise EnvError(
+            raise DivergedError(
                 f"the physics diverged from state {before.tolist()} under action {np.asarray(action).tolist()}; reset the env"
             )
         return result

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from imagoal.envs._types import Episode
 from imagoal.errors import DataError, UsageError
 
 SCHEMA = "imagoal.store/1"
+JOINED = "joined "
+"""How the `behaviour` of a joined store begins; what it was joined of follows."""
 LIMIT = 4_000_000_000
 """Bytes of one episode, uncompressed: more is a damaged or hostile file."""
 
@@ -28,8 +31,9 @@ class Spec:
         action_size: A.
         state_size: S.
         seed: from which, with its id, all of an episode follows.
-        behaviour: one name, or `mixed`.
+        behaviour: one name, or `mixed`, or what the store was joined of.
         steps: limit of an episode's length T.
+        options: of the environment's constructor, but for those at their default.
     """
 
     env: str
@@ -39,6 +43,7 @@ class Spec:
     seed: int
     behaviour: str
     steps: int
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.frame_shape) != 3 or self.frame_shape[2] != 3 or min(self.frame_shape) < 1:
@@ -46,6 +51,9 @@ class Spec:
         for name, least in {"action_size": 1, "state_size": 1, "seed": 0, "steps": 1}.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name} {getattr(self, name)}; expected at least {least}")
+        wrong = [item for item in self.options.items() if not all(isinstance(word, str) for word in item)]
+        if wrong:
+            raise UsageError(f"options hold {wrong[0]!r:.80}; expected words by name")
 
     @classmethod
     def parse(cls, manifest: Any, where: str) -> "Spec":
@@ -59,8 +67,9 @@ class Spec:
             newer = isinstance(schema, str) and schema.startswith("imagoal.store/")
             cure = "it needs a newer imagoal" if newer else "choose a store"
             raise DataError(f"{where}: schema {schema!r}, expected {SCHEMA!r}; {cure}")
-        fields = {field.name: manifest.get(field.name) for field in dataclasses.fields(cls)}
-        kinds = {"env": str, "frame_shape": list, "behaviour": str}
+        given = {"options": {}} | manifest
+        fields = {field.name: given.get(field.name) for field in dataclasses.fields(cls)}
+        kinds = {"env": str, "frame_shape": list, "behaviour": str, "options": dict}
         wrong = [name for name, value in fields.items() if type(value) is not kinds.get(name, int)]
         if not wrong and not all(type(size) is int for size in manifest["frame_shape"]):
             wrong = ["frame_shape"]
@@ -70,6 +79,21 @@ class Spec:
             return cls(**fields | {"frame_shape": tuple(manifest["frame_shape"])})
         except UsageError as error:
             raise DataError(f"{where}: {error}; restore the file") from error
+
+    @property
+    def joined(self) -> bool:
+        """Whether the episodes were collected in other stores."""
+        return self.behaviour.startswith(JOINED)
+
+    def described(self) -> dict[str, Any]:
+        """The settings as a manifest and a hash hold them; no options leave no trace, so that hashes do not depend on them."""
+        fields = dataclasses.asdict(self)
+        return fields if self.options else {name: value for name, value in fields.items() if name != "options"}
+
+    def differences(self, other: "Spec", names: Iterable[str]) -> list[str]:
+        """Which of these settings are otherwise in another store, in words."""
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return [f"{name} {_told(mine)} -> {_told(theirs)}" for name, (mine, theirs) in pairs.items() if mine != theirs]
 
     def layout(self, length: int) -> Layout:
         """Dtypes and shapes of the arrays of an episode of T = `length` steps."""
@@ -99,6 +123,16 @@ class Spec:
             if len(wrong):
                 value = arrays[name][tuple(wrong[0])]
                 raise DataError(f"{label}: {name} is {value} at step {wrong[0][0]}, expected {expected}; mend what made it")
+
+
+def _told(setting: object) -> str:
+    """A setting in a message."""
+    return told_options(setting) or "none" if isinstance(setting, Mapping) else str(setting)
+
+
+def told_options(options: Mapping[str, str]) -> str:
+    """Options as they are given on the command line."""
+    return " ".join(f"{name}={value}" for name, value in options.items())
 
 
 @dataclass(frozen=True)

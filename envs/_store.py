@@ -8,6 +8,7 @@ episodes/000012.npz  frames u8 (T + 1, h, w, 3), actions f32 (T, A), states f64 
 import dataclasses
 import hashlib
 import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Store:
             raise DataError(f"{path} holds {foreign[0]!r} and is no store; choose a new or empty folder")
         versions = {name: version(name) for name in ("numpy", "gymnasium", "mujoco")}
         files.write_text(path / "episodes.jsonl", "")
-        files.write_json(path / "manifest.json", {"schema": SCHEMA, **dataclasses.asdict(spec), "versions": versions})
+        files.write_json(path / "manifest.json", {"schema": SCHEMA, **spec.described(), "versions": versions})
         return cls(path, spec, [])
 
     @classmethod
@@ -67,6 +68,18 @@ class Store:
             records[-1].check(number, spec, where)
         return cls(path, spec, records)
 
+    @classmethod
+    def resume(cls, path: Path, spec: Spec) -> "Store":
+        """The store in a folder, to be continued with the same settings; an empty one if there is none yet.
+
+        Raises:
+            DataError: the folder holds something else, or a store that is damaged or was made with other settings.
+            ResourceError: it cannot be written.
+        """
+        store = cls.open(path) if (path / "manifest.json").exists() else cls.create(path, spec)
+        store.require(spec)
+        return store
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -74,7 +87,7 @@ class Store:
     def hash(self) -> str:
         """SHA-256 over the manifest (but for library versions) and the content of all episodes; zip bytes do not matter."""
         contents = [record.content for record in self.records]
-        return files.hash_of({"schema": SCHEMA, **dataclasses.asdict(self.spec), "episodes": contents})
+        return files.hash_of({"schema": SCHEMA, **self.spec.described(), "episodes": contents})
 
     def file(self, number: int) -> Path:
         """Where episode `number` is, or will be."""
@@ -89,7 +102,19 @@ class Store:
         """
         if not 0 <= number < len(self):
             raise UsageError(f"episode {number}; {self.path} holds 0 to {len(self) - 1}")
-        record, label = self.records[number], f"episode {number}: {self.file(number)}"
+        record, label = self.records[number], self._label(number)
+        arrays = decode(self.data(number), self.spec.layout(record.length), label)
+        episode = Episode(**arrays, seed=record.seed, behaviour=record.behaviour, env=self.spec.env)
+        self.spec.check(episode, label)
+        return episode
+
+    def data(self, number: int) -> bytes:
+        """The bytes of the file of episode `number`, as they were committed.
+
+        Raises:
+            DataError: the file is missing, or another.
+        """
+        record, label = self.records[number], self._label(number)
         cure = "restore the file from a copy, or collect anew"
         try:
             found = self.file(number).stat().st_size
@@ -101,10 +126,18 @@ class Store:
         digest = hashlib.sha256(data).hexdigest()
         if digest != record.sha256:
             raise DataError(f"{label} has SHA-256 {digest[:12]}, the log says {record.sha256[:12]}; {cure}")
-        arrays = decode(data, self.spec.layout(record.length), label)
-        episode = Episode(**arrays, seed=record.seed, behaviour=record.behaviour, env=self.spec.env)
-        self.spec.check(episode, label)
-        return episode
+        return data
+
+    def check(self, number: int) -> None:
+        """Insist that every byte of episode `number`, and its line in the log, are what was committed.
+
+        Raises:
+            DataError: they are not.
+        """
+        if content_of(self.read(number)) != self.records[number].content:
+            raise DataError(
+                f"episode {number}: its line in {self.path / 'episodes.jsonl'} does not fit its arrays; restore the line"
+            )
 
     def write(self, number: int, episode: Episode) -> Record:
         """Write the file of an episode, and the record with which to commit it. Any process may, in any order.
@@ -145,12 +178,27 @@ class Store:
         Raises:
             DataError: it was not; the message lists the differences.
         """
-        mine, other = dataclasses.asdict(self.spec), dataclasses.asdict(spec)
-        differing = [f"{name} {mine[name]} -> {other[name]}" for name in mine if mine[name] != other[name]]
+        if self.spec.joined and not spec.joined:
+            raise DataError(
+                f"{self.path} is a joined store ({self.spec.behaviour}), and nothing is collected into it; "
+                "choose another folder, and join that too"
+            )
+        differing = self.spec.differences(spec, [field.name for field in dataclasses.fields(spec)])
         if differing:
             raise DataError(
                 f"{self.path} was made with other settings: {', '.join(differing)}; keep them, or choose another folder"
             )
+
+    def missing(self, wanted: int) -> range:
+        """Make ready to be continued until there are `wanted` episodes, and say so; the numbers of those still missing."""
+        if len(self) >= wanted:
+            print(f"nothing to do: {self.path} holds {len(self)} episodes", file=sys.stderr, flush=True)
+            return range(0)
+        removed = self.tidy()
+        if len(self) or removed:
+            said = f"continuing at episode {len(self)} of {wanted}; unfinished files removed: {removed}"
+            print(said, file=sys.stderr, flush=True)
+        return range(len(self), wanted)
 
     def verify(self) -> list[str]:
         """Read every byte; one line per problem."""
@@ -158,14 +206,15 @@ class Store:
         with Progress("verifying", total=len(self)) as progress:
             for record in self.records:
                 try:
-                    if content_of(self.read(record.id)) != record.content:
-                        problems.append(
-                            f"episode {record.id}: its line in episodes.jsonl does not fit its arrays; restore the line"
-                        )
+                    self.check(record.id)
                 except DataError as error:
                     problems.append(str(error))
                 progress.advance()
         return problems + [f"{path} does not belong to the store; remove it" for path in self._foreign()]
+
+    def _label(self, number: int) -> str:
+        """An episode in messages."""
+        return f"episode {number}: {self.file(number)}"
 
     def _foreign(self) -> list[Path]:
         """Files among the episodes that are neither committed nor left by a killed writer."""

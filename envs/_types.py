@@ -195,6 +195,8 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
 
         Raises:
             EnvError: the action has another shape, or is not finite.
+            DivergedError: any env may raise it where its physics ran away; the state is then that before the step, and of an
+                episode under way what came before this step is still true.
         """
         wanted = self.action_space.shape
         if np.shape(action) != wanted or not np.all(np.isfinite(action)):

@@ -28,6 +28,10 @@ class EnvError(ImagoalError):
     exit_code = 4
 
 
+class DivergedError(EnvError):
+    """Physics that ran away in a step: the state is that before it, and nothing else of the step is true."""
+
+
 class NumericalError(ImagoalError):
     """A loss, gradient or cost that is not finite, so that going on would be meaningless."""
 

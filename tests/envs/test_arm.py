@@ -9,8 +9,11 @@ from gymnasium.utils.env_checker import check_env
 
 from imagoal.envs import GoalEnv, make
 from imagoal.envs import _arm_world as world
+from imagoal.envs._collect import run_episode
+from imagoal.envs._records import Spec
+from imagoal.envs._types import Floats
 from imagoal.envs.push import Push
-from imagoal.errors import EnvError, UsageError
+from imagoal.errors import DivergedError, UsageError
 
 NAMES = ["reach", "push", "push_easy"]
 
@@ -154,10 +157,32 @@ def test_diverged_physics_is_told_and_leaves_state_and_folder_as_they_were(
     assert np.array_equal(after[0], after[2])
     assert np.isfinite(after[0]).all()
     push.set_state(wild)
-    with pytest.raises(EnvError, match="diverged"):
+    with pytest.raises(DivergedError, match="diverged"):
         push.step(np.zeros(2, np.float32))
     assert np.array_equal(push.state(), wild)
     assert not list(tmp_path.iterdir()), "no MUJOCO_LOG.TXT"
+
+
+def test_an_episode_ends_before_its_physics_diverges(capsys: pytest.CaptureFixture[str]) -> None:
+    env = make("push")
+    spec = Spec("imagoal/Push-v0", (64, 64, 3), 2, 12, seed=0, behaviour="expert", steps=6)
+    whole = run_episode(env, "expert", spec, 0)
+    moved, calls = env._moved, 0  # type: ignore[attr-defined]
+
+    def blown(states: Floats, actions: Floats) -> Floats:
+        nonlocal calls
+        calls += 1
+        return np.asarray(moved(states, actions) * (np.nan if calls == 5 else 1))
+
+    env._moved = blown  # type: ignore[attr-defined]
+    episode = run_episode(env, "expert", spec, 0)
+    assert len(episode) == 4
+    spec.check(episode, "the rest")
+    for name, length in (("frames", 5), ("actions", 4), ("states", 5)):
+        np.testing.assert_array_equal(getattr(episode, name), getattr(whole, name)[:length])
+    assert (
+        f"episode 0 (seed {episode.seed}) ends after 4 steps; step 5 is dropped, since the physics" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

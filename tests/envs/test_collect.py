@@ -14,12 +14,11 @@ import pytest
 from imagoal import files
 from imagoal.cli import main
 from imagoal.envs import GoalEnv, make
-from imagoal.envs._behaviours import Behaviour
-from imagoal.envs._collect import collect
+from imagoal.envs._collect import Actor, Observation, collect
 from imagoal.envs._store import Store
 from imagoal.envs._types import Floats, Rng
 from imagoal.envs.ball import Ball
-from imagoal.errors import DataError, EnvError, ResourceError, UsageError
+from imagoal.errors import DataError, DivergedError, EnvError, ResourceError, UsageError
 
 EPISODES, STEPS = 60, 6
 COMMAND = ["collect", "--env", "ball", "--episodes", str(EPISODES), "--steps", str(STEPS)]
@@ -184,14 +183,21 @@ def test_a_store_in_use_and_a_path_that_is_a_file_are_refused(whole: Store, tmp_
         collect(tmp_path / "file", "ball", 2)
 
 
-def push_right(env: GoalEnv, rng: Rng) -> Behaviour:
-    """An agent from above: it could look at `env.render()`."""
-    return lambda state, goal: np.array([3.0, 0.0])
+def push_right(env: GoalEnv, first: Observation, rng: Rng) -> Actor:
+    """As an agent from above: it is shown what the env shows."""
+
+    def act(shown: Observation, state: Floats) -> Floats:
+        np.testing.assert_array_equal(shown["image"], env.render())
+        np.testing.assert_array_equal(shown["goal"], first["goal"])
+        np.testing.assert_array_equal(state, env.state())
+        return np.array([3.0, 0.0])
+
+    return act
 
 
 def test_a_function_may_choose_the_actions(tmp_path: Path) -> None:
     store = collect(tmp_path / "store", "ball", 2, push_right, steps=3)
-    assert {record.behaviour for record in store.records} == {"push_right"}
+    assert {record.behaviour for record in store.records} == {"push_right"} == {store.spec.behaviour}
     np.testing.assert_array_equal(store.read(1).actions, [[1, 0]] * 3)
     with pytest.raises(UsageError, match="workers 2; expected 1"):
         collect(tmp_path / "store", "ball", 4, push_right, workers=2, steps=3)
@@ -263,10 +269,10 @@ def test_a_broken_env_is_named_with_episode_and_step(
     assert [path.name for path in (tmp_path / "episodes").iterdir()].count("000002.npz") == 0
 
 
-def not_a_number(env: GoalEnv, rng: Rng) -> Behaviour:
+def not_a_number(env: GoalEnv, first: Observation, rng: Rng) -> Actor:
     left = iter([0.0, 0.5, np.nan])
 
-    def act(state: Floats, goal: Floats) -> Floats:
+    def act(shown: Observation, state: Floats) -> Floats:
         return np.array([0.0, next(left)])
 
     return act
@@ -276,6 +282,113 @@ def test_an_action_that_is_not_finite_is_named_and_not_taken(tmp_path: Path) -> 
     with pytest.raises(EnvError, match=r"episode 0 \(seed \d+\) failed at step 2: action \[0.0, nan\], expected 2 finite"):
         collect(tmp_path, "ball", 1, not_a_number)
     assert len(Store.open(tmp_path)) == 0
+
+
+class Runaway(Ball):
+    """Its physics diverges after so many steps of an episode, unless that is over before."""
+
+    def reset(self, *, seed: int | None = None, **options: Any) -> Any:
+        self.left = self.steps(seed or 0)
+        return super().reset(seed=seed, **options)
+
+    def steps(self, seed: int) -> int:
+        return 1 + seed % (STEPS + 2)
+
+    def step(self, action: Any) -> Any:
+        if self.left == 0:
+            raise DivergedError("the physics diverged; reset the env")
+        self.left -= 1
+        return super().step(action)
+
+
+class RunawayAtOnce(Runaway):
+    """Diverges before there is anything to keep."""
+
+    def steps(self, seed: int) -> int:
+        return 0
+
+
+RUNAWAY = f"{__name__}:Runaway"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_episode_ends_before_the_step_that_diverged(
+    whole: Store, tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What comes before is kept as it would have been; stderr has one line for each such episode."""
+    store = collect(tmp_path, RUNAWAY, 12, workers=workers, steps=STEPS)
+    said = sorted(line for line in capfd.readouterr().err.splitlines() if "diverged" in line)
+    expected = []
+    for number in range(12):
+        found, plain = store.read(number), whole.read(number)
+        length = min(1 + plain.seed % (STEPS + 2), STEPS)
+        for name, count in (("frames", length + 1), ("actions", length), ("states", length + 1)):
+            np.testing.assert_array_equal(getattr(found, name), getattr(plain, name)[:count])
+        if length < STEPS:
+            label = f"episode {number} (seed {plain.seed}) ends after {length} steps; step {length + 1} is dropped"
+            expected.append(f"{label}, since the physics diverged; reset the env")
+    assert said == sorted(expected)
+    assert 0 < len(said) < 12
+    assert store.verify() == []
+
+
+def test_where_the_first_step_diverges_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    with pytest.raises(EnvError, match=r"episode 0 \(seed \d+\) failed at step 1: the physics diverged"):
+        collect(tmp_path, f"{RUNAWAY}AtOnce", 2, steps=STEPS)
+    assert len(Store.open(tmp_path)) == 0
+
+
+def test_a_store_is_of_an_env_with_its_options(whole: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*COMMAND, "--data", str(tmp_path / "store"), "--env-options", "distractors=noise+mover"]
+    assert main([*flags, "--episodes", "6"]) == 0
+    store = Store.open(tmp_path / "store")
+    assert (store.spec.options, store.spec.state_size) == ({"distractors": "noise+mover"}, 7)
+    env, episode = make("ball", store.spec.options), store.read(5)
+    np.testing.assert_array_equal(env.render_states(episode.states), episode.frames)
+    assert main([*flags, "--episodes", "6", "--workers", "2", "--data", str(tmp_path / "two")]) == 0
+    assert Store.open(tmp_path / "two").hash == store.hash
+    assert main([*COMMAND, "--data", str(store.path)]) == 3
+    assert "options distractors=noise+mover -> none" in capsys.readouterr().err
+    assert main([*COMMAND, "--data", str(whole.path), "--env-options", "distractors=mover"]) == 3
+    assert "options none -> distractors=mover" in capsys.readouterr().err
+    assert main(["data", "info", "--data", str(store.path)]) == 0
+    told = capsys.readouterr().out
+    assert "distractors=noise+mover" in told
+    assert "of 8 x 8 cells" in told
+
+
+def test_an_option_at_its_default_is_none(whole: Store, tmp_path: Path) -> None:
+    store = collect(tmp_path / "store", "ball", EPISODES, steps=STEPS, options={"distractors": "none"})
+    assert store.spec.options == {}
+    assert store.hash == whole.hash
+
+
+class Secretive(Ball):
+    """Does not tell of its option."""
+
+    def __init__(self, render_mode: str | None = None, grip: str = "soft") -> None:
+        super().__init__(render_mode)
+
+
+def test_options_that_an_env_does_not_tell_of_are_kept_as_given(tmp_path: Path) -> None:
+    for grip, options in (("soft", {}), ("firm", {"grip": "firm"})):
+        store = collect(tmp_path / grip, f"{__name__}:Secretive", 1, steps=STEPS, options={"grip": grip})
+        assert store.spec.options == options
+
+
+def test_wrong_options_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option, words in (("distractors", "expected NAME=VALUE"), ("colour=red", "colour"), ("distractors=bees", "'bees'")):
+        assert main([*COMMAND, "--data", str(tmp_path / "store"), "--env-options", option]) == 2
+        assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_info_says_so_where_options_lead_to_no_env(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = collect(tmp_path, "ball", 1, steps=STEPS, options={"distractors": "mover"})
+    manifest = files.read_json(store.path / "manifest.json")
+    files.write_json(store.path / "manifest.json", manifest | {"options": {"id": "os:system"}})
+    assert main(["data", "info", "--data", str(tmp_path)]) == 0
+    assert "coverage     not known: env 'imagoal/Ball-v0' with options" in capsys.readouterr().out
 
 
 def test_info_and_verify_speak_of_the_store(whole: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

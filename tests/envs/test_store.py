@@ -106,6 +106,29 @@ def test_hash_depends_on_content_and_settings_but_not_on_zip_bytes(tmp_path: Pat
     assert other.hash != one.hash
 
 
+def test_a_store_without_options_is_told_and_hashed_as_before_there_were_any(tmp_path: Path) -> None:
+    """Committed results name such hashes."""
+    store = filled(tmp_path)
+    old = {"env": "fake/Dot-v0", "frame_shape": [6, 5, 3], "action_size": 2, "state_size": 3, "seed": 0, "behaviour": "noise"}
+    old |= {"schema": "imagoal.store/1", "steps": 9}
+    assert store.hash == files.hash_of({**old, "episodes": [record.content for record in store.records]})
+    assert set(files.read_json(tmp_path / "manifest.json")) == {*old, "versions"}
+
+
+def test_options_are_kept_and_are_a_part_of_the_hash(tmp_path: Path) -> None:
+    plain = filled(tmp_path / "plain")
+    some = dataclasses.replace(SPEC, options={"distractors": "noise", "goal_finger": "hidden"})
+    store = Store.create(tmp_path / "some", some)
+    for number in range(3):
+        store.append(plain.read(number))
+    again = Store.open(store.path)
+    assert again.spec == some
+    assert again.hash == store.hash != plain.hash
+    again.require(dataclasses.replace(some, options={"goal_finger": "hidden", "distractors": "noise"}))
+    with pytest.raises(DataError, match=r"options distractors=noise goal_finger=hidden -> none;"):
+        again.require(SPEC)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -243,6 +266,10 @@ def test_a_changed_seed_or_behaviour_in_the_log_is_found_by_verify(tmp_path: Pat
         ({"action_size": 2.0}, "action_size is 2.0"),
         ({"state_size": -3}, "state_size -3"),
         ({"env": None}, "env is None"),
+        ({"options": None}, "options is None"),
+        ({"options": ["distractors=noise"]}, "options is ['distractors=noise']"),
+        ({"options": {"distractors": 1}}, "options hold ('distractors', 1)"),
+        ({"options": {"distractors": {"__class__": "Canary"}}}, "options hold"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
