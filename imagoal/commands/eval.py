@@ -27,10 +27,24 @@ class Eval(Agency):
     """headline, floor, ceiling, gap, baseline or ablation."""
     run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Run folder, `result.json` is written there; if not said, one below runs/eval that is named after all these flags."""
+    replay: Path | None = None
+    """A result of these flags, to be run again with the iterations that its plans had: is every action the same?"""
 
     def run(self) -> int:
-        """Evaluate, or continue, and print the row."""
+        """Evaluate, or continue, and print the row; with --replay 1 if an episode went otherwise."""
         self.prepare()
+        return self._replay(self.replay) if self.replay else self._evaluate()
+
+    def _replay(self, path: Path) -> int:
+        from imagoal.eval._replay import replay
+
+        other = replay(self.env, self.request(), self.tasks, path, self.options())
+        print(
+            f"{path}: other actions in episodes {', '.join(map(str, other))}" if other else f"{path}: every action is the same"
+        )
+        return 1 if other else 0
+
+    def _evaluate(self) -> int:
         from imagoal.eval._evaluate import evaluate
         from imagoal.eval._shard import Shard, described
         from imagoal.eval._table import table
