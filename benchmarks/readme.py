@@ -26,6 +26,16 @@ ARM_ROWS = {
     "latent-slowness-s0": "latent with the distance `slowness`, seed 0",
     "latent-probe-s0": "latent, distance between linearly probed positions (sees labels), seed 0",
     "latent-last-s0": "latent, cost of the last imagined step only, seed 0",
+    "latent-sigreg-s0": "latent on Ball's kind of encoder (learned with actions), seed 0",
+    "latent-sigreg-anywhere-s0": "the same, goal finger anywhere",
+    "latent-sigreg-hidden-s0": "the same, arm hidden in the goal picture",
+    "latent-generic-s0": "latent on ImageNet features as they are, 4 x 4 tokens, seed 0",
+    "latent-random-s0": "latent on a random encoder, seed 0",
+    "latent-later25-s0": "*goals from data*: latent, from pixels, seed 0",
+    "latent-sigreg-later25-s0": "*goals from data*: latent on Ball's kind of encoder, seed 0",
+    "mimic-later25-s0": "*goals from data*: rule, finger to where the goal picture shows it",
+    "random-later25-s0": "*goals from data*: random actions",
+    "no-op-later25-s0": "*goals from data*: no action",
 }
 """Those that are there are shown."""
 BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
