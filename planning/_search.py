@@ -32,11 +32,14 @@ class Search:
         self._cost_ms = 0.0
 
     def rounds(self, iterations: int) -> Iterator[int]:
-        """Count iterations, up to `iterations` or the one in which the deadline passes. Each adds a point to the trace."""
+        """Count iterations, up to `iterations` or the last that the deadline has room for. Each adds a point to the trace."""
+        longest = 0.0
         for number in range(iterations):
+            began = time.perf_counter()
             yield number
             self._trace.append(self.best_cost)
-            if not self._on_time():
+            longest = max(longest, _milliseconds_since(began))
+            if not self._on_time(2 * longest):  # another one, and a last look after it
                 return
 
     def evaluate(self, population: Tensor) -> Tensor:
@@ -54,6 +57,24 @@ class Search:
         costs = torch.where(torch.isfinite(costs), costs, torch.inf)
         self._remember(population.detach(), costs.detach())
         return costs
+
+    def differentiate(self, population: Tensor) -> tuple[Tensor, Tensor]:
+        """Costs (B, K) of a population (B, K, H, A') as `evaluate`, and their gradients (B, K, H, A').
+
+        Raises:
+            UsageError: the cost function returned another shape, or nothing that can be differentiated.
+        """
+        with torch.enable_grad():
+            population = population.detach().requires_grad_()
+            costs = self.evaluate(population)
+            began = time.perf_counter()
+            gradients = None
+            if costs.requires_grad:
+                (gradients,) = torch.autograd.grad(costs, population, torch.ones_like(costs), allow_unused=True)
+        if gradients is None:
+            raise UsageError("the cost does not follow from the actions by torch operations alone; compute it without no_grad")
+        self._cost_ms += _milliseconds_since(began)
+        return costs.detach(), gradients
 
     def result(self) -> Plan:
         """The best of all that was evaluated.
@@ -85,8 +106,9 @@ class Search:
         self.best = torch.where(better[:, None, None], winners, self.best)
         self.best_cost = torch.where(better, lowest, self.best_cost)
 
-    def _on_time(self) -> bool:
-        return self._deadline_ms is None or _milliseconds_since(self._began) <= self._deadline_ms
+    def _on_time(self, more_ms: float = 0.0) -> bool:
+        """Whether the deadline is kept, also if there are so many more milliseconds to come."""
+        return self._deadline_ms is None or _milliseconds_since(self._began) + more_ms <= self._deadline_ms
 
 
 def _milliseconds_since(began: float) -> float:

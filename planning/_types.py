@@ -91,6 +91,7 @@ class Planner(Protocol):
             candidates: proposals (B, E, H, A'), E >= 1. They are evaluated first, so the plan is never worse than the best
                 of them. The first one is the centre of the first samples.
             generators: one for each of the B problems, so that a plan does not depend on what it was batched with.
-            deadline_ms: stop after the iteration in which this time has passed.
+            deadline_ms: be ready by then. One iteration is done in any case; no other begins that would end too late if it took
+                as long as the longest so far, with a last look at the mean as long again.
         """
         ...

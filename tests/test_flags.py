@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from imagoal import flags
+from imagoal import find, flags
 from imagoal.commands.eval import Eval
 from imagoal.errors import UsageError
 from imagoal.planning import CEM, MPPI, Over
@@ -162,7 +162,8 @@ def test_help_shows_every_field_with_its_default_and_how_to_choose_a_class(capsy
         "Divides the standardised",
     ):
         assert words in said
-    assert "--planner NAME chooses: cem, mppi, random_shooting, or package.module:Class. Fields of mppi:" in said
+    names = ", ".join(find.entries("planner"))
+    assert f"--planner NAME chooses: {names}, or package.module:Class. Fields of mppi:" in said
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,12 @@ def test_rows_are_the_slice() -> None:
         aimed.bind((STATE[rows],))(ACTIONS[rows])
 
 
+def test_permuting_candidates_permutes_costs() -> None:
+    cost = GoalCost.aim(Sum(), GOAL, "latent", Chain(render, Encoder(), chunk=7)).bind((STATE,))
+    order = [3, 0, 4, 1, 2]
+    assert torch.equal(cost(ACTIONS[:, order]), cost(ACTIONS)[:, order])
+
+
 def test_costs_do_not_depend_on_chunks_or_on_what_they_were_batched_with() -> None:
     costs = [
         GoalCost.aim(Sum(), GOAL, "latent", Chain(render, Encoder(), chunk=chunk)).bind((STATE,))(ACTIONS) for chunk in (512, 7)

@@ -1,5 +1,6 @@
 """What any planner promises; every entry of planning/ is held to it."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,15 +11,23 @@ from torch import Generator, Tensor
 
 from imagoal.errors import NumericalError
 from imagoal.find import entries
-from imagoal.planning._noise import correlated, normal
+from imagoal.planning import _search
+from imagoal.planning._candidates import no_op, propose
+from imagoal.planning._noise import coloured, correlated, normal
 
 HORIZON, ACTION = 3, 2
 PLANNERS = list(entries("planner"))
+FOLLOWED = 60  # steps that a planner gets where it follows slopes, each of them small
+NEEDS = {name: entries("planner")[name].load().needs for name in PLANNERS}
+SAMPLERS = [name for name in PLANNERS if NEEDS[name] == "values"]
 planners = pytest.mark.parametrize("name", PLANNERS)
 
 
 class Cost:
-    """A cost function from a plain one; it keeps what it was asked."""
+    """A cost function from a plain one of the actions; it keeps what it was asked.
+
+    It offers all that any planner needs: its world is the simplest linear one, whose state after a step is that step's action.
+    """
 
     differentiable = True
 
@@ -30,6 +39,16 @@ class Cost:
         self.asked.append(actions.detach().clone())
         return self.function(actions)
 
+    def imagine(self, actions: Tensor) -> Tensor:
+        return actions
+
+    def defects(self, path: Tensor, actions: Tensor) -> Tensor:
+        defects: Tensor = torch.linalg.vector_norm(path - actions, dim=3)
+        return defects
+
+    def measure(self, path: Tensor) -> Tensor:
+        return self.function(path)
+
 
 def quadratic(optimum: Tensor | float) -> Cost:
     """Squared distance (B, K) from an optimum (B, H, A') or one number."""
@@ -37,8 +56,20 @@ def quadratic(optimum: Tensor | float) -> Cost:
     return Cost(lambda actions: (actions - centre).square().sum((2, 3)))
 
 
-def planner(name: str, **fields: object) -> Any:
+def fields_of(name: str) -> set[str]:
+    return {field.name for field in dataclasses.fields(entries("planner")[name].load())}
+
+
+def planner(name: str, **fields: Any) -> Any:
+    """A planner by name; with few samples it has few elites."""
+    if "num_samples" in fields and "num_elites" in fields_of(name):
+        fields = {"num_elites": max(2, min(8, fields["num_samples"] // 4)), **fields}
     return entries("planner")[name].load()(**{"horizon": HORIZON, **fields})
+
+
+def patient(name: str, samples: int, iterations: int) -> Any:
+    """A planner with a budget that it can find an optimum with."""
+    return planner(name, num_samples=samples, iterations=iterations if NEEDS[name] == "values" else FOLLOWED)
 
 
 def generators(*seeds: int) -> list[Generator]:
@@ -58,7 +89,7 @@ LEARNER_REACHES = 0.002
 def test_reaches_the_optimum_of_a_quadratic(name: str) -> None:
     optimum = torch.tensor([0.5, -0.3]).repeat(HORIZON, 1)[None]
     for seed in range(5):
-        plan = planner(name, num_samples=128, iterations=8).plan(quadratic(optimum), zeros(), generators(seed))
+        plan = patient(name, 128, 8).plan(quadratic(optimum), zeros(), generators(seed))
         assert plan.cost.item() < REACHES.get(name, LEARNER_REACHES)
 
 
@@ -82,6 +113,46 @@ def test_never_worse_than_the_best_candidate(name: str) -> None:
 
 
 @planners
+@pytest.mark.parametrize("action", [1, 2, 7])
+def test_the_default_configuration_plans_for_any_action_size(name: str, action: int) -> None:
+    search = entries("planner")[name].load()()
+    plan = search.plan(quadratic(0.3), torch.zeros(2, 1, search.horizon, action), generators(0, 1))
+    assert plan.actions.shape == (2, search.horizon, action)
+    assert (plan.cost < 0.0901 * search.horizon * action).all()  # doing nothing costs 0.09 for each number
+
+
+@planners
+def test_what_a_plan_keeps_fits_the_next_plan(name: str) -> None:
+    search, idle = planner(name, num_samples=8), no_op(2, HORIZON, ACTION)
+    plan = None
+    for _ in range(3):
+        plan = search.plan(quadratic(0.3), propose(plan, 1, idle), generators(0, 1))
+        assert torch.equal(plan.keep[:, 0], plan.actions)
+        assert plan.keep.abs().max() <= 1
+
+
+@planners
+def test_planning_leaves_the_world_as_it_was(name: str) -> None:
+    weight = torch.ones((), requires_grad=True)
+    cost = Cost(lambda actions: weight * (actions - 0.3).square().sum((2, 3)))
+    candidates, state, mode = zeros() + 0.1, torch.get_rng_state(), torch.is_grad_enabled()
+    plans = [planner(name).plan(cost, candidates, generators(0)) for _ in range(2)]
+    assert torch.equal(plans[0].actions, plans[1].actions)  # a planner remembers nothing
+    assert torch.equal(candidates, zeros() + 0.1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.is_grad_enabled() == mode
+    assert weight.grad is None
+    assert not any(tensor.requires_grad for tensor in (plans[0].actions, plans[0].cost, plans[0].keep, plans[0].trace))
+
+
+@planners
+def test_gradients_need_not_be_on(name: str) -> None:
+    with torch.no_grad():
+        plan = planner(name).plan(quadratic(0.3), zeros(), generators(0))
+    assert torch.equal(plan.actions, planner(name).plan(quadratic(0.3), zeros(), generators(0)).actions)
+
+
+@planners
 def test_the_plan_is_the_best_that_was_ever_evaluated(name: str) -> None:
     cost = Cost(lambda actions: (9 * actions).sin().sum((2, 3)))
     plan = planner(name, num_samples=16, iterations=5).plan(cost, zeros(2), generators(0, 1))
@@ -96,16 +167,17 @@ def test_the_plan_is_the_best_that_was_ever_evaluated(name: str) -> None:
 
 
 @planners
-def test_a_cost_that_is_not_finite_never_wins(name: str) -> None:
+@pytest.mark.parametrize("offset", [1.0, -1000.0])
+def test_a_cost_that_is_not_finite_never_wins(name: str, offset: float) -> None:
     def broken(actions: Tensor) -> Tensor:
-        costs = actions.square().sum((2, 3)) + 1
+        costs = actions.square().sum((2, 3)) + offset
         for place, value in enumerate([math.nan, -math.inf, math.inf]):
-            costs[:, place::4] = value
+            costs[:, place:-1:4] = value
         return costs
 
     plan = planner(name, num_samples=32).plan(Cost(broken), zeros(2, 1), generators(0, 1))
     assert torch.isfinite(plan.actions).all()
-    assert torch.allclose(plan.cost, plan.actions.square().sum((1, 2)) + 1)
+    assert torch.allclose(plan.cost, plan.actions.square().sum((1, 2)) + offset)
 
 
 @planners
@@ -114,7 +186,7 @@ def test_one_bad_half_of_the_box_does_not_spoil_the_search(name: str) -> None:
         costs = (actions - 0.1).square().sum((2, 3))
         return torch.where(actions[..., 0, 0] < 0, torch.nan, costs)
 
-    plan = planner(name, num_samples=64, iterations=6).plan(Cost(half), zeros() + 0.9, generators(0))
+    plan = patient(name, 64, 6).plan(Cost(half), zeros() + 0.9, generators(0))
     assert plan.cost.item() < (0.5 if name == "random_shooting" else 0.1)
 
 
@@ -131,15 +203,17 @@ def test_nothing_finite_stops_the_plan(name: str) -> None:
 
 @planners
 def test_the_same_generator_gives_the_same_plan(name: str) -> None:
-    plans = [planner(name).plan(quadratic(0.3), zeros(), generators(seed)) for seed in (5, 5, 6)]
+    costs = [quadratic(0.3) for _ in range(3)]
+    plans = [planner(name).plan(cost, zeros(), generators(seed)) for cost, seed in zip(costs, (5, 5, 6), strict=True)]
     assert torch.equal(plans[0].actions, plans[1].actions)
-    assert not torch.equal(plans[0].actions, plans[2].actions)
+    assert torch.equal(torch.cat(costs[0].asked, 1), torch.cat(costs[1].asked, 1))
+    assert not torch.equal(costs[0].asked[0], costs[2].asked[0])
 
 
 @planners
 @pytest.mark.parametrize(("horizon", "action"), [(1, 1), (2, 1), (5, 3), (8, 4)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_problems_side_by_side_are_bitwise_the_problems_alone(name: str, horizon: int, action: int, dtype: torch.dtype) -> None:
+def test_problems_side_by_side_are_the_problems_alone(name: str, horizon: int, action: int, dtype: torch.dtype) -> None:
     problems = 5
     optima = torch.rand(problems, horizon, action, generator=generators(0)[0], dtype=dtype) * 2 - 1
     candidates = torch.rand(problems, 2, horizon, action, generator=generators(1)[0], dtype=dtype) * 2 - 1
@@ -153,8 +227,10 @@ def test_problems_side_by_side_are_bitwise_the_problems_alone(name: str, horizon
     together = search.plan(cost(optima), candidates, generators(*range(problems)))
     for index in range(problems):
         alone = search.plan(cost(optima[index : index + 1]), candidates[index : index + 1], generators(index))
-        assert torch.equal(together.actions[index], alone.actions[0])
-        assert torch.equal(together.trace[index], alone.trace[0])
+        off = 0.0 if NEEDS[name] == "values" else 1e-6  # bitwise where nothing is differentiated
+        assert torch.allclose(together.actions[index], alone.actions[0], rtol=0, atol=off)
+        assert torch.allclose(together.keep[index], alone.keep[0], rtol=0, atol=off)
+        assert torch.allclose(together.trace[index], alone.trace[0], rtol=0, atol=off)
     assert together.actions.dtype == dtype
 
 
@@ -169,14 +245,17 @@ def test_the_order_of_further_candidates_does_not_matter(name: str) -> None:
 
 @planners
 def test_an_iteration_does_not_know_how_many_will_follow(name: str) -> None:
-    short, long = (planner(name, iterations=count).plan(quadratic(0.3), zeros(2), generators(0, 1)) for count in (3, 6))
+    short, middle, long = (
+        planner(name, iterations=count).plan(quadratic(0.3), zeros(2), generators(0, 1)) for count in (3, 5, 16)
+    )
     assert torch.equal(short.trace, long.trace[:, :3])
+    assert torch.equal(middle.trace, long.trace[:, :5])
 
 
 @planners
 @pytest.mark.parametrize("value", [0.0, 1e30, -1e30])
 def test_a_constant_cost_gives_a_finite_plan(name: str, value: float) -> None:
-    cost = Cost(lambda actions: torch.full(actions.shape[:2], value))
+    cost = Cost(lambda actions: value + 0 * actions.sum((2, 3)))
     plan = planner(name).plan(cost, zeros(2, 2), generators(0, 1))
     assert plan.actions.abs().max() <= 1
     assert plan.cost.tolist() == pytest.approx([value, value])
@@ -186,34 +265,45 @@ def test_a_constant_cost_gives_a_finite_plan(name: str, value: float) -> None:
 def test_huge_costs_are_still_minimised(name: str) -> None:
     optimum = torch.tensor([0.5, -0.3]).repeat(HORIZON, 1)[None]
     huge = Cost(lambda actions: 1e30 * (actions - optimum).square().sum((2, 3)))
-    plan = planner(name, num_samples=128, iterations=8).plan(huge, zeros(), generators(0))
+    plan = patient(name, 128, 8).plan(huge, zeros(), generators(0))
     assert plan.cost.item() < 1e30 * REACHES.get(name, LEARNER_REACHES)
 
 
-@pytest.mark.parametrize("name", [name for name in PLANNERS if name != "random_shooting"])
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "random_shooting"])
 def test_without_noise_the_plan_stays_where_it_was_proposed(name: str) -> None:
     plan = planner(name, init_std=0.0, min_std=0.0).plan(quadratic(0.7), zeros(), generators(0))
     assert not plan.actions.any()
 
 
-@planners
-@pytest.mark.parametrize("field", ["num_samples", "iterations"])
-def test_more_search_finds_better_plans(name: str, field: str) -> None:
+def gets_better(make: Callable[..., Any], field: str) -> bool:
+    """Whether plans with eight times the samples or iterations are better by far more than chance, over 40 problems."""
     optima = torch.rand(40, HORIZON, ACTION, generator=generators(9)[0]) * 1.6 - 0.8
 
     def median(count: int) -> float:
         fields = {"num_samples": 16, "iterations": 4, field: count}
-        plan = planner(name, **fields, **({"num_elites": 4} if name == "cem" else {})).plan(
-            quadratic(optima), zeros(40), generators(*range(40))
-        )
-        return plan.cost.median().item()
+        median: float = make(**fields).plan(quadratic(optima), zeros(40), generators(*range(40))).cost.median().item()
+        return median
 
     few, many = (16, 128) if field == "num_samples" else (2, 16)
-    assert median(many) < 0.75 * median(few)
+    return median(many) < 0.75 * median(few)
 
 
 @planners
-def test_a_deadline_ends_the_search_after_the_iteration_in_which_it_passes(name: str) -> None:
+@pytest.mark.parametrize("field", ["num_samples", "iterations"])
+def test_more_search_finds_better_plans(name: str, field: str) -> None:
+    assert gets_better(lambda **fields: planner(name, **fields), field)
+
+
+@pytest.mark.parametrize("field", ["num_samples", "iterations"])
+def test_a_planner_that_wastes_its_samples_would_be_caught(field: str) -> None:
+    def wasteful(**fields: int) -> Any:
+        return planner("random_shooting", num_samples=min(16, fields["num_samples"]), iterations=min(2, fields["iterations"]))
+
+    assert not gets_better(wasteful, field)
+
+
+@planners
+def test_a_deadline_ends_the_search_and_one_iteration_is_always_done(name: str) -> None:
     late = planner(name, iterations=5).plan(quadratic(0.3), zeros(), generators(0), deadline_ms=0.0)
     assert (late.iterations, late.on_time, late.trace.shape[1]) == (1, False, 1)
     replayed = planner(name, iterations=1).plan(quadratic(0.3), zeros(), generators(0))
@@ -221,6 +311,28 @@ def test_a_deadline_ends_the_search_after_the_iteration_in_which_it_passes(name:
     early = planner(name, iterations=5).plan(quadratic(0.3), zeros(), generators(0), deadline_ms=60_000)
     assert (early.iterations, early.on_time) == (5, True)
     assert 0 < early.cost_ms < 60_000
+
+
+@pytest.mark.parametrize(
+    ("deadline_ms", "iterations", "on_time"), [(45, 3, True), (25, 1, True), (19, 1, False), (999, 5, True)]
+)
+def test_no_iteration_begins_that_would_end_too_late(
+    monkeypatch: pytest.MonkeyPatch, deadline_ms: float, iterations: int, on_time: bool
+) -> None:
+    """Each look at the cost takes 10 ms: one an iteration, and one at the mean in the end."""
+    seconds = 0.0
+
+    class Slow:
+        differentiable = False
+
+        def __call__(self, actions: Tensor) -> Tensor:
+            nonlocal seconds
+            seconds += 0.01
+            return actions.square().sum((2, 3))
+
+    monkeypatch.setattr(_search.time, "perf_counter", lambda: seconds)
+    found = planner("cem", iterations=5).plan(Slow(), zeros(), generators(0), deadline_ms=deadline_ms)
+    assert (found.iterations, found.on_time) == (iterations, on_time)
 
 
 @planners
@@ -262,3 +374,55 @@ def test_correlated_noise_runs_through_the_actions_of_a_block(block: int) -> Non
     white = [torch.Generator().manual_seed(seed) for seed in range(2)]
     again = [torch.Generator().manual_seed(seed) for seed in range(2)]
     assert torch.equal(correlated(white, 4000, like, 0.0, block), normal(again, 4000, like))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 2.0, 5.0])
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 8])
+def test_coloured_noise_has_variance_one_at_any_time_of_any_length(beta: float, length: int) -> None:
+    noise = coloured(generators(0, 1), 20_000, torch.zeros(2, 1, length, 1), beta, 1)
+    assert noise.shape == (2, 20_000, length, 1)
+    assert torch.allclose(noise.square().mean(1), torch.ones(2, length, 1), atol=0.05)
+    assert noise.mean(1).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("block", [1, 3])
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
+def test_the_power_of_coloured_noise_falls_with_frequency_along_the_actions(beta: float, block: int) -> None:
+    noise = coloured(generators(0), 20_000, torch.zeros(1, 1, 12 // block, 2 * block), beta, block)
+    actions = noise.reshape(20_000, 12, 2)
+    power = torch.fft.rfft(actions, dim=1).abs().square().mean((0, 2))
+    wanted = torch.tensor([1.0, *range(1, 7)]) ** -beta  # what is constant counts as the slowest wave
+    assert torch.allclose(power / power[1], wanted, rtol=0.05)
+    assert actions.prod(2).mean().abs() < 0.03  # the numbers of one action do not know each other
+
+
+def test_coloured_noise_without_colour_is_white() -> None:
+    like = torch.zeros(2, 1, 6, 2)
+    assert torch.equal(coloured(generators(0, 1), 9, like, 0.0, 2), normal(generators(0, 1), 9, like))
+
+
+def test_the_slowest_noise_is_finite() -> None:
+    noise = coloured(generators(0), 9, torch.zeros(1, 1, 30, 2), 1000.0, 1)
+    assert torch.isfinite(noise).all()
+
+
+@pytest.mark.parametrize("name", [name for name in PLANNERS if "block" in fields_of(name)])
+def test_a_block_of_actions_is_searched_as_if_each_were_a_step(name: str) -> None:
+    smooth = {"correlation": 0.85} if "correlation" in fields_of(name) else {}
+    blocks, steps = quadratic(0.3), quadratic(0.3)
+    planner(name, block=2, **smooth).plan(blocks, torch.zeros(1, 1, HORIZON, 2 * ACTION), generators(0))
+    planner(name, horizon=2 * HORIZON, **smooth).plan(steps, torch.zeros(1, 1, 2 * HORIZON, ACTION), generators(0))
+    assert torch.equal(blocks.asked[0].flatten(2), steps.asked[0].flatten(2))
+
+
+@pytest.mark.parametrize("colour", [correlated, coloured])
+def test_no_noise_at_all_is_nothing(colour: Callable[..., Tensor]) -> None:
+    assert colour(generators(0), 0, torch.zeros(1, 2, 4, 6), 0.5, 2).shape == (1, 0, 4, 6)
+
+
+@planners
+def test_proposals_may_fill_the_population(name: str) -> None:
+    candidates = torch.rand(2, 8, HORIZON, ACTION, generator=generators(0)[0])
+    cost = quadratic(0.3)
+    planner(name, num_samples=8).plan(cost, candidates, generators(0, 1))
+    assert torch.equal(cost.asked[0], candidates)

@@ -18,7 +18,7 @@ planners = pytest.mark.parametrize("name", list(entries("planner")))
 
 
 class Zero:
-    """A cost that does not care; the wrong shape on request."""
+    """A cost that does not care; the wrong shape on request. Its path is the actions."""
 
     differentiable = True
 
@@ -26,7 +26,16 @@ class Zero:
         self.per_step = per_step
 
     def __call__(self, actions: Tensor) -> Tensor:
-        return actions.new_zeros(actions.shape[: 3 if self.per_step else 2])
+        return 0 * actions.sum(3 if self.per_step else (2, 3))
+
+    def imagine(self, actions: Tensor) -> Tensor:
+        return actions
+
+    def defects(self, path: Tensor, actions: Tensor) -> Tensor:
+        return (path - actions).abs().sum(3)
+
+    def measure(self, path: Tensor) -> Tensor:
+        return self(path)
 
 
 def planner(name: str, **fields: object) -> Any:
@@ -92,6 +101,17 @@ def test_wrong_counts_are_refused(name: str, field: str, value: float) -> None:
         ("mppi", {"temperature": 0.0}, "MPPI.temperature is 0.0; expected 1e-09 or more"),
         ("mppi", {"init_std": 0.01}, "MPPI.init_std is 0.01; expected 0.05 or more"),
         ("mppi", {"std_decay": 1.1}, "MPPI.std_decay is 1.1; expected from 0.0 to 1.0"),
+        ("icem", {"num_elites": 33}, "ICEM.num_elites is 33; expected from 1 to half of num_samples, 64"),
+        ("icem", {"kept": 1.5}, "ICEM.kept is 1.5; expected from 0.0 to 1.0"),
+        ("icem", {"decay": 0.9}, "ICEM.decay is 0.9; expected 1.0 or more"),
+        ("icem", {"beta": -1.0}, "ICEM.beta is -1.0; expected 0.0 or more"),
+        ("icem", {"block": 0}, "ICEM.block is 0; expected a whole number 1 or more"),
+        ("gradient", {"lr": 0.0}, "Gradient.lr is 0.0; expected 1e-09 or more"),
+        ("gradient", {"init_std": math.inf}, "Gradient.init_std is inf; expected 0.0 or more"),
+        ("icem_adam", {"num_elites": 33}, "ICEMAdam.num_elites is 33; expected from 1 to half of num_samples, 64"),
+        ("icem_adam", {"sampling": 0}, "ICEMAdam.sampling is 0; expected a whole number 1 or more"),
+        ("icem_adam", {"num_refined": 0}, "ICEMAdam.num_refined is 0; expected a whole number 1 or more"),
+        ("icem_adam", {"lr": math.nan}, "ICEMAdam.lr is nan; expected 1e-09 or more"),
     ],
 )
 def test_wrong_fields_are_refused_by_name_value_and_range(name: str, fields: dict[str, float], message: str) -> None:
@@ -100,10 +120,34 @@ def test_wrong_fields_are_refused_by_name_value_and_range(name: str, fields: dic
     assert str(refused.value) == message
 
 
-@planners
+@pytest.mark.parametrize("name", ["cem", "icem", "mppi", "random_shooting"])
 def test_values_are_enough(name: str) -> None:
     assert planner(name).needs == "values"
     check_needs(planner(name), differentiable=False)
+
+
+@pytest.mark.parametrize("name", ["gradient", "icem_adam"])
+def test_a_cost_without_gradient_is_refused_before_anything_is_computed(name: str) -> None:
+    class Rendered(Zero):
+        differentiable = False
+
+        def __call__(self, actions: Tensor) -> Tensor:
+            raise AssertionError("asked")
+
+    with pytest.raises(UsageError, match="follows gradients and this cost has none"):
+        planner(name).plan(Rendered(), zeros(), generators(0))
+
+
+@pytest.mark.parametrize("name", ["gradient", "icem_adam"])
+@pytest.mark.parametrize("weight", [None, torch.ones((), requires_grad=True)])
+def test_a_cost_that_only_says_it_has_a_gradient_is_refused(name: str, weight: Tensor | None) -> None:
+    class Detached(Zero):
+        def __call__(self, actions: Tensor) -> Tensor:
+            costs = actions.detach().square().sum((2, 3))
+            return costs if weight is None else weight * costs
+
+    with pytest.raises(UsageError, match="does not follow from the actions"):
+        planner(name).plan(Detached(), zeros(), generators(0))
 
 
 def test_a_planner_that_follows_gradients_is_refused_where_there_are_none() -> None:
