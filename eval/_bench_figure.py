@@ -33,7 +33,7 @@ def figure(title: str, rows: Sequence[Mapping[str, Any]], kind: str) -> str:
     places = [(x(row["budget_ms"]), _y(row["success"][kind]["rate"])) for row in rows]
     curve = node("polyline", points=" ".join(f"{across},{up}" for across, up in places), class_="curve")
     marks = [_mark(row, kind, across) for row, (across, _) in zip(rows, places, strict=True)]
-    named = "ms per action (hollow: deadlines were missed); below, the median number of iterations"
+    named = "ms per action (hollow: deadlines missed); below, the median of iterations"
     heading = [_text(16, 24, title, "title"), _text(WIDTH / 2, HEIGHT - 8, named, "tick")]
     page = node("rect", width=WIDTH, height=HEIGHT, fill="#ffffff")
     svg = drawing(WIDTH, HEIGHT, title, node("style", CSS), page, *heading, *_grid(), curve, *marks)
