@@ -28,6 +28,8 @@ class Planning:
         replan_every: env steps between plans; a multiple of the model's action block, at most horizon x block.
         warm_start: whether the last plan, shifted, is proposed again.
         deadline_ms: milliseconds within which a plan is to be ready, encoding included, or None; for one problem at a time.
+        surprise: a plan is kept while the world is no further from what it imagined than this share of what is left to the
+            goal, by `distance`; 0 plans anew every time. For one problem at a time.
     """
 
     model: WorldModel
@@ -39,6 +41,7 @@ class Planning:
     replan_every: int = 1
     warm_start: bool = True
     deadline_ms: float | None = None
+    surprise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
@@ -50,6 +53,13 @@ class Planning:
                 f"replan_every = {self.replan_every}; expected a multiple of the action block ({block}) up to "
                 f"horizon x block ({longest})"
             )
+        if not 0 <= self.surprise < math.inf:
+            raise UsageError(f"surprise = {self.surprise}; expected a finite number, 0 or more")
+        if self.surprise and 2 * self.replan_every > longest:
+            raise UsageError(
+                f"surprise = {self.surprise} with replan_every = {self.replan_every}; expected at most half of horizon x block "
+                f"({longest}), since of a longer plan nothing would be left to keep"
+            )
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,8 @@ class Decision:
 
     Attributes:
         actions: (B, A) in [-1, 1], for one env step.
-        milliseconds: of a plan, by phase: `encode`, `rollout`, `refit`, and `plan` for all; and its `deadline`, if it had one.
-            Empty where none was made.
+        milliseconds: of a plan, by phase: `encode`, `rollout`, `refit`, and `plan` for all; its `deadline`, if it had one; and
+            `check`, if the last plan was held against the world before. Of a plan that was kept, `check` alone. Else empty.
         plan: what the planner found, if one was asked at this step.
         cost: (B,) of that plan.
         imagine: until the next `act`, gives the future (B, H, ...) that this plan is thought to lead to, at the world model's

@@ -1,4 +1,4 @@
-"""MPC: plans anew every few steps towards the goal image."""
+"""MPC: plans anew every few steps towards the goal image, or when the world is not as imagined."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ class MPC:
     """Plans with a world model and a planner, executes the first actions, plans again (receding horizon).
 
     Each plan starts from the last one, shifted, and from doing nothing. A plan's randomness follows from the episode's seed
-    and the plan's number alone, so that a result does not depend on what it was batched with.
+    and the step alone, so that a result does not depend on what it was batched with. With `surprise`, a plan is kept, as far
+    as it goes, while the world behaves as it imagined.
     """
 
     def __init__(self, env: GoalEnv, planning: Planning | None) -> None:
@@ -35,51 +36,90 @@ class MPC:
         """Begin B episodes: the goal is carried to the place of the cost, once.
 
         Raises:
-            UsageError: several episodes under a deadline, which none of them could keep by itself.
+            UsageError: several episodes under a deadline, which none of them could keep by itself, or with surprise, at which
+                each of them would plan at other steps.
         """
         setting = self.planning
         if setting.deadline_ms is not None and len(seeds) > 1:
             raise UsageError(f"a deadline for {len(seeds)} episodes side by side; expected one at a time: use --batch 1")
+        if setting.surprise and len(seeds) > 1:
+            raise UsageError(
+                f"surprise = {setting.surprise} for {len(seeds)} episodes side by side; expected one at a time: use --batch 1"
+            )
         self.goal_cost = GoalCost.aim(setting.model, goal, setting.at, setting.chain, setting.distance, setting.over)
         self.seeds = list(seeds)
         self.frames: list[Tensor] = []  # one per model step
         self.actions: list[Tensor] = []  # one per env step
         self.plan: Plan | None = None
+        self.planned_at = 0  # the env step at which the plan was made, and of which the belief is
         self.belief: State | None = None
+        self.path: Tensor | None = None  # that the plan is thought to lead to, once somebody asked
 
     def act(self, now: Observation) -> Decision:
-        """The next action of the current plan; a new plan first, if it is time."""
+        """The next action of the current plan; a new plan first, if it is time and the world is not as imagined."""
         block = self.planning.model.action_block
         step = len(self.actions)
         if step % block == 0:
             self.frames.append(now.frame)
-        since = step % self.planning.replan_every
-        milliseconds = self._replan(now) if since == 0 else {}
+        milliseconds = self._attend(now) if step % self.planning.replan_every == 0 else {}
         assert self.plan is not None
+        since = step - self.planned_at
         action = self.plan.actions.reshape(len(self.seeds), self.planning.planner.horizon * block, -1)[:, since]
         self.actions.append(action)
         if since == 0:
             return Decision(action, milliseconds, self.plan, self.plan.cost, self.imagine)
-        return Decision(action, {})
+        return Decision(action, milliseconds)
 
     @torch.no_grad()
     def imagine(self) -> Tensor:
-        """The future (B, H, ...) that the current plan is thought to lead to, at the world model's place.
+        """The future (B, H, ...) that the current plan was thought to lead to when it was made, at the world model's place.
 
         Raises:
             UsageError: there is no plan yet.
         """
         if self.plan is None or self.belief is None:
             raise UsageError("nothing is planned yet, so nothing is imagined; call act first")
-        return self.goal_cost.bind(self.belief).imagine(self.plan.actions[:, None])[:, 0]
+        if self.path is None:
+            self.path = self.goal_cost.bind(self.belief).imagine(self.plan.actions[:, None])[:, 0]
+        return self.path
 
-    def _replan(self, now: Observation) -> dict[str, float]:
-        """Make a new plan; milliseconds by phase."""
-        setting = self.planning
+    def _attend(self, now: Observation) -> dict[str, float]:
+        """Keep the plan, or make a new one; milliseconds by phase."""
+        if not self._goes_on():
+            return self._replan(now, {})
         began = time.perf_counter()
-        first = self.plan is None
-        executed = 0 if first else setting.replan_every // setting.model.action_block
-        past = self._past(now.state, None if first else executed)
+        kept = self._is_as_imagined(now)
+        check = {"check": 1000 * (time.perf_counter() - began)}
+        return check if kept else self._replan(now, check)
+
+    def _goes_on(self) -> bool:
+        """Whether the plan may be kept, and reaches to the next time that it is looked at."""
+        setting = self.planning
+        end = self.planned_at + setting.planner.horizon * setting.model.action_block
+        return self.plan is not None and setting.surprise > 0 and len(self.actions) + setting.replan_every <= end
+
+    @torch.no_grad()
+    def _is_as_imagined(self, now: Observation) -> bool:
+        """Whether the world is as near to what the plan led to expect of now as `surprise` demands; never if that is NaN."""
+        setting = self.planning
+        imagined = setting.chain.carry(self.imagine()[:, self._executed() - 1], setting.model.place, setting.at)
+        observed = now.state if setting.at == "state" else setting.chain.carry(now.frame, "frame", setting.at)
+        assert observed is not None
+        astray = setting.distance(imagined.to(observed), observed)
+        left = setting.distance(observed, self.goal_cost.goal.to(observed))
+        return bool(astray <= setting.surprise * left)
+
+    def _executed(self) -> int:
+        """How many model steps of the plan were executed."""
+        return (len(self.actions) - self.planned_at) // self.planning.model.action_block
+
+    def _replan(self, now: Observation, check: dict[str, float]) -> dict[str, float]:
+        """Make a new plan; milliseconds by phase, that of a check before included."""
+        setting = self.planning
+        checked = check.get("check", 0.0)
+        began = time.perf_counter() - checked / 1000
+        executed = self._executed()
+        past = self._past(now.state, None if self.plan is None else executed)
         self.belief = setting.model.observe(past, self.seeds, self.belief)
         encoded = time.perf_counter()
         idle = no_op(len(self.seeds), setting.planner.horizon, setting.model.action_size)
@@ -89,9 +129,10 @@ class MPC:
         deadline = setting.deadline_ms
         left = None if deadline is None else max(0.0, deadline - 1000 * (time.perf_counter() - began))
         self.plan = setting.planner.plan(self.goal_cost.bind(self.belief), candidates, generators, left)
-        whole, encode = (1000 * (moment - began) for moment in (time.perf_counter(), encoded))
+        self.planned_at, self.path = len(self.actions), None
+        whole, before = (1000 * (moment - began) for moment in (time.perf_counter(), encoded))
         rollout = self.plan.cost_ms
-        times = {"plan": whole, "encode": encode, "rollout": rollout, "refit": whole - encode - rollout}
+        times = {"plan": whole, "encode": before - checked, "rollout": rollout, "refit": whole - before - rollout} | check
         return times if deadline is None else times | {"deadline": deadline}
 
     def _past(self, state: Tensor | None, new: int | None) -> Past:

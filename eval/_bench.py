@@ -42,10 +42,11 @@ def bench(what: Subject, timing: Timing, budgets: Budgets | None, cpus: int) -> 
         cpus: that this process may use.
 
     Raises:
-        UsageError: a deadline for several problems at a time, or fewer tasks than asked for; nothing was run.
+        UsageError: a deadline or surprise for several problems at a time, or fewer tasks than asked for; nothing was run.
     """
-    if what.planning.deadline_ms is not None and timing.batches != (1,):
-        raise UsageError(f"a deadline with {', '.join(map(str, timing.batches))} problems at a time; use --batches 1")
+    single = "a deadline" if what.planning.deadline_ms is not None else "surprise" if what.planning.surprise else ""
+    if single and timing.batches != (1,):
+        raise UsageError(f"{single} with {', '.join(map(str, timing.batches))} problems at a time; use --batches 1")
     if budgets:
         what.tasks.first(budgets.count)
     began, load = time.perf_counter(), _bench_machine.load()

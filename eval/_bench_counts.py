@@ -133,9 +133,9 @@ class Counted:
 
 
 def count(what: Subject, batch: int) -> tuple[Counts, Problem]:
-    """What the second plan of the first episodes takes, and that plan's problem. Nothing is timed, and no deadline holds."""
+    """What the second plan of the first episodes takes, and that plan's problem; none is timed, hurried or kept."""
     witness = Witness(what.planning.planner)
-    planning = dataclasses.replace(what.planning, planner=witness, deadline_ms=None)
+    planning = dataclasses.replace(what.planning, planner=witness, deadline_ms=None, surprise=0.0)
     counted = Counted(what.agent(what.env, planning), planning.model)
     what.play(counted, range(batch), planning.replan_every + 1)
     problem = witness.problem

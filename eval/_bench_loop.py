@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,8 @@ class Timed:
         phases: of `wall`: encode, rollout, refit.
         iterations: of the search.
         ended: when, by `time.perf_counter`, in seconds.
+        kept: how often it was kept.
+        checks_wall: of the checks by which it was; so `checks_cpu`.
     """
 
     wall: float
@@ -115,6 +117,9 @@ class Timed:
     phases: Mapping[str, float]
     iterations: int
     ended: float
+    kept: int = 0
+    checks_wall: float = 0.0
+    checks_cpu: float = 0.0
 
 
 class Clocked:
@@ -130,13 +135,17 @@ class Clocked:
         self._agent.reset(goal, seeds)
 
     def act(self, now: Observation) -> Decision:
-        """What the agent does; if it plans anew, that is timed."""
+        """What the agent does; if it plans anew, or looks whether to keep a plan, that is timed."""
         began = self._cpu()
         decision = self._agent.act(now)
         cpu, plan, times = 1000 * (self._cpu() - began), decision.plan, decision.milliseconds
         if plan is not None:
             phases = {phase: times[phase] for phase in ("encode", "rollout", "refit")}
             self.plans.append(Timed(times["plan"], cpu, phases, plan.iterations, time.perf_counter()))
+        elif "check" in times:
+            last = self.plans[-1]
+            wall, cpu = last.checks_wall + times["check"], last.checks_cpu + cpu
+            self.plans[-1] = replace(last, kept=last.kept + 1, checks_wall=wall, checks_cpu=cpu)
         return decision
 
 

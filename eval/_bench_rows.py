@@ -9,7 +9,7 @@ import numpy as np
 from imagoal.eval import _bench_counts, _bench_machine
 from imagoal.eval._bench_counts import Counts
 from imagoal.eval._bench_loop import Subject, Timed, Timing, Variant
-from imagoal.eval._summary import percentiles
+from imagoal.eval._summary import Times, percentiles, shares
 
 ENOUGH_FOR_P90 = 64
 """Plans from which a 90th percentile means something (MLPerf's early stopping bound)."""
@@ -51,18 +51,20 @@ def make_rows(
 def times(timed: Sequence[Timed], replan_every: int) -> dict[str, Any]:
     """Milliseconds: wall and CPU, per plan and per env action; the medians of the phases."""
     wall, cpu = np.array([plan.wall for plan in timed]), np.array([plan.cpu for plan in timed])
+    checks = np.array([plan.checks_wall for plan in timed]), np.array([plan.checks_cpu for plan in timed])
+    kept = np.array([plan.kept for plan in timed])
     spreads: dict[str, Any] = {
-        name: {"per_plan": spread(values), "per_action": spread(values / replan_every)}
-        for name, values in (("wall_ms", wall), ("cpu_ms", cpu))
+        name: {"per_plan": spread(plans), "per_action": spread(shares(plans + checked, kept) / replan_every, len(timed))}
+        for name, plans, checked in (("wall_ms", wall, checks[0]), ("cpu_ms", cpu, checks[1]))
     }
     phases = {phase: median(plan.phases[phase] for plan in timed) for phase in ("encode", "rollout", "refit")}
     return spreads | phases | {"iterations": median(plan.iterations for plan in timed)}
 
 
-def spread(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:
-    """p50, and p90 and p99 if there are enough values for them."""
-    found = percentiles(values)
-    return found if len(values) >= ENOUGH_FOR_P90 else found | {"p90": None}
+def spread(values: Times, plans: int | None = None) -> dict[str, float | None]:
+    """p50, and p90 and p99 if there are enough plans for them; as many as values, if not said."""
+    found = percentiles(values, plans)
+    return found if (plans or len(values)) >= ENOUGH_FOR_P90 else found | {"p90": None}
 
 
 def takes(what: Subject, counts: Counts) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Request:
         agent_weight: of the agent's own body in the distance, beside 1 for the object; where the distance tells them apart.
         action_block: env steps per model step of the simulator; a trained model has its own.
         deadline_ms: milliseconds within which each plan is to be ready, or None.
+        surprise: a plan is kept while the world is no further from what it imagined than this share of what is left to the
+            goal; 0 for a new plan every time.
     """
 
     agent: str
@@ -63,6 +65,7 @@ class Request:
     agent_weight: float = 0.0
     action_block: int = 1
     deadline_ms: float | None = None
+    surprise: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.agent_weight < math.inf:
@@ -115,8 +118,8 @@ def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: _mode
     name = request.distance or default_distance(at, readouts)
     measure = distance(name, at, env, readouts, request.agent_weight)
     planner = _blocked(request.planner, model.action_block)
-    often, warm, deadline = request.replan_every, request.warm_start, request.deadline_ms
-    return Planning(model, chain, planner, at, measure, request.over, often, warm, deadline)
+    pace = request.replan_every, request.warm_start, request.deadline_ms, request.surprise
+    return Planning(model, chain, planner, at, measure, request.over, *pace)
 
 
 def _blocked(planner: Planner, block: int) -> Planner:
@@ -225,6 +228,7 @@ def _describe(
         setting: dict[str, Any] = {"replan_every": planning.replan_every, "warm_start": planning.warm_start}
         setting |= {"action_block": planning.model.action_block}
         setting |= {"deadline_ms": planning.deadline_ms} if planning.deadline_ms is not None else {}
+        setting |= {"surprise": planning.surprise} if planning.surprise else {}
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
         name = request.distance or default_distance(planning.at, readouts)

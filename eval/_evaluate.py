@@ -58,8 +58,10 @@ def evaluate(
     """
     if role not in _result.ROLES:
         raise UsageError(f"role {role!r}; expected one of {', '.join(_result.ROLES)}")
-    if batch < 1 or (batch > 1 and request.deadline_ms is not None):
-        raise UsageError(f"batch = {batch}; expected at least 1, and 1 with a deadline, which is for one plan at a time")
+    if batch < 1 or (batch > 1 and (request.deadline_ms is not None or request.surprise)):
+        raise UsageError(
+            f"batch = {batch}; expected at least 1, and 1 with a deadline or surprise, which are for one plan at a time"
+        )
     if role == "headline" and request.deadline_ms is not None:
         raise UsageError(f"role 'headline' with a deadline of {request.deadline_ms} ms; expected ablation")
     env = make(env_name, options)

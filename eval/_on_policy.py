@@ -33,7 +33,8 @@ def on_policy(request: Request, env: GoalEnv, noise: float = 0.0) -> ActorFactor
         noise: standard deviation of what is added to each action that it executes.
 
     Raises:
-        UsageError: names, places or sizes that do not go together, noise for an agent that does not plan, or a deadline.
+        UsageError: names, places or sizes that do not go together, noise for an agent that does not plan or that may keep its
+            plans, or a deadline.
         DataError: a damaged or foreign folder.
     """
     if request.deadline_ms is not None:
@@ -62,6 +63,11 @@ def _exploring(request: Request, built: Built, env: GoalEnv, noise: float) -> Ag
         raise UsageError(f"noise = {noise}; expected a finite number, 0 or more")
     if built.planning is None or request.agent != "mpc":
         raise UsageError(f"noise = {noise} with agent {request.agent!r}; expected 0, since only the plans of mpc are disturbed")
+    if built.planning.surprise:
+        raise UsageError(
+            f"noise = {noise} with surprise = {built.planning.surprise}; expected one of them to be 0, since noise is put "
+            "on what will be executed of a plan, which surprise decides later"
+        )
     steps = built.planning.replan_every // built.planning.model.action_block
     planning = replace(built.planning, planner=Exploring(built.planning.planner, noise, steps))
     agent: Agent = find.find("agent", request.agent)(env, planning)

@@ -69,7 +69,8 @@ class EpisodeResult:
         early_end: what ended the episode before its time, if anything did.
         iterations: of each plan, if there were plans.
         actions_sha256: of the actions as float32.
-        plans: for each plan, milliseconds by phase, its `deadline` if it had one, and its `evaluations`.
+        plans: for each plan, milliseconds by phase, its `deadline` if it had one, and its `evaluations`; if it was kept, how
+            often (`kept`), and the milliseconds of the checks by which it was (`checks`).
     """
 
     id: int
@@ -167,6 +168,10 @@ class _Episode:
             self.iterations.append(decision.plan.iterations)
             times = {phase: round(value, 4) for phase, value in decision.milliseconds.items()}
             self.plans.append(times | {"evaluations": decision.plan.evaluations})
+        elif "check" in decision.milliseconds:
+            last = self.plans[-1]
+            last["kept"] = last.get("kept", 0) + 1
+            last["checks"] = round(last.get("checks", 0.0) + decision.milliseconds["check"], 4)
         if self.early_end is None:
             self.early_end = self._advance(action)
 

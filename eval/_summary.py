@@ -12,6 +12,9 @@ from imagoal.eval._run import EpisodeResult
 ENOUGH_FOR_P99 = 662
 """Plans from which a 99th percentile means something (MLPerf's early stopping bound)."""
 
+Times = np.ndarray[Any, np.dtype[np.float64]]
+"""Milliseconds."""
+
 
 def rate(successes: Sequence[bool]) -> dict[str, float | int]:
     """Share of successes with its Wilson 95 % interval, and n."""
@@ -55,16 +58,23 @@ def latency(episodes: Sequence[EpisodeResult], batch: int, replan_every: int) ->
     cold, warm = plans[0], plans[1:] or plans
     whole = np.array([plan["plan"] for plan in warm])
     phases = {phase: round(float(np.median([plan[phase] for plan in warm])), 4) for phase in ("encode", "rollout", "refit")}
-    per_plan, per_action = percentiles(whole), percentiles(whole / replan_every)
+    kept = np.array([int(plan.get("kept", 0)) for plan in warm])
+    spent = whole + np.array([plan.get("checks", 0.0) for plan in warm])
+    per_plan, per_action = percentiles(whole), percentiles(shares(spent, kept) / replan_every, len(warm))
     head = {"n": len(warm), "batch": batch, "cold": cold["plan"], "per_plan": per_plan, "per_action": per_action}
     deadline = cold.get("deadline")
     return head | phases | {"deadline": deadline, "missed": sum(plan["plan"] > plan.get("deadline", math.inf) for plan in warm)}
 
 
-def percentiles(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:
-    """p50, p90, and p99 if there are enough values for it."""
+def shares(spent: Times, kept: np.ndarray[Any, np.dtype[np.int_]]) -> Times:
+    """What was spent on each plan, checks included, shared by the 1 + `kept` times that it was followed; one value for each."""
+    return np.repeat(spent / (1 + kept), 1 + kept)
+
+
+def percentiles(values: Times, plans: int | None = None) -> dict[str, float | None]:
+    """p50, p90, and p99 if there are enough plans for it; as many as values, if not said."""
     p50, p90, p99 = (round(float(value), 4) for value in np.percentile(values, [50, 90, 99]))
-    return {"p50": p50, "p90": p90, "p99": p99 if len(values) >= ENOUGH_FOR_P99 else None}
+    return {"p50": p50, "p90": p90, "p99": p99 if (plans or len(values)) >= ENOUGH_FOR_P99 else None}
 
 
 def _median(values: Sequence[float]) -> float | None:

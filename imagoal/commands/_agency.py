@@ -45,6 +45,9 @@ class Agency(Common):
     """Whether the last plan, shifted, is proposed again."""
     deadline_ms: float | None = None
     """Milliseconds within which each plan is to be ready, encoding included; one iteration is done in any case."""
+    surprise: float = 0.0
+    """Keep a plan while the world is no further from what it imagined than this share of what is left to the goal; 0 plans
+    anew every time."""
     trust: bool = False
     """Import what a file names outside this package."""
 
@@ -71,6 +74,7 @@ class Agency(Common):
             self.agent_weight,
             self.action_block,
             self.deadline_ms,
+            self.surprise,
         )
 
     def options(self) -> dict[str, str]:

@@ -349,6 +349,24 @@ def test_a_deadline_is_for_one_problem_at_a_time(clock: Clock) -> None:
     assert found["rows"][0]["iterations"] == 1
 
 
+def test_a_plan_that_is_kept_is_timed_once_and_shared_by_all_its_actions(clock: Clock) -> None:
+    """A plan of four actions, looked at after two, when one rollout says what it led to expect."""
+    what = subject(clock, surprise=0.5, replan_every=2)
+    planning = dataclasses.replace(what.planning, distance=lambda first, second: torch.zeros(len(first)))
+    (row,) = bench(dataclasses.replace(what, planning=planning), Timing(plans=8, batches=(1,)), None, 2)["rows"]
+    assert row["n"] == 8
+    assert row["wall_ms"]["per_plan"]["p50"] == about(PLAN)
+    assert row["wall_ms"]["per_action"]["p50"] == row["cpu_ms"]["per_action"]["p50"] == about((PLAN + ROLLOUT) / HORIZON)
+    assert row["evaluations_per_plan"] == ITERATIONS * SAMPLES + 1
+
+
+def test_surprise_is_for_one_problem_at_a_time(clock: Clock) -> None:
+    what = subject(clock, surprise=0.5)
+    with pytest.raises(UsageError, match="surprise with 1, 2 problems at a time; use --batches 1"):
+        bench(what, Timing(plans=2, batches=(1, 2)), None, 2)
+    assert model_of(what).batches == []
+
+
 def test_what_is_written_is_json_and_is_shown(clock: Clock) -> None:
     found = benched(clock, budgets=Budgets((0.5, 50.0), count=1, most_iterations=3))
     assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))

@@ -201,6 +201,10 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
         ({"asked": request(at="frame", distance="task")}, "no distance 'task' at frame"),
         ({"asked": request(replan_every=5)}, r"replan_every = 5; expected a multiple of the action block \(1\)"),
         ({"asked": request(deadline_ms=0.0)}, "deadline_ms = 0.0; expected a finite number above 0"),
+        (
+            {"asked": request(surprise=0.5, replan_every=1), "batch": 2},
+            "batch = 2; expected at least 1, and 1 with .* surprise",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_and_nothing_is_written(

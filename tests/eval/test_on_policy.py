@@ -169,6 +169,7 @@ def test_a_store_is_named_after_all_that_its_plans_follow_from() -> None:
             (request(model="Ball-latent"), ENV),
             (request(model="BallGust-latent"), ENV),
             (request(over=Over(1, 0, 0)), ENV),
+            (request(surprise=0.3), ENV),
             (request("scripted", model=""), ENV),
         )
     ]
@@ -195,6 +196,7 @@ def test_another_training_of_a_model_has_another_name(monkeypatch: pytest.Monkey
         (request(), float("nan"), "noise = nan; expected"),
         (request(model=""), 0.0, "needs a world model"),
         (request(deadline_ms=20.0), 0.0, "deadline_ms = 20.0; expected none"),
+        (request(surprise=0.3), 0.1, "noise = 0.1 with surprise = 0.3; expected one of them to be 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(asked: Request, noise: float, words: str) -> None:

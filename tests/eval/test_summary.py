@@ -97,6 +97,25 @@ def test_a_plan_s_time_is_shared_by_the_actions_executed_from_it() -> None:
     assert times["per_action"]["p50"] == 2
 
 
+def test_a_plan_that_was_kept_shares_its_time_and_that_of_the_checks_among_more_actions() -> None:
+    kept = plan(8.0) | {"kept": 3, "checks": 2.0}
+    times = latency([episode(plans=[plan(900.0), kept, plan(9.0), plan(9.0)])], 1, 2)
+    assert times is not None
+    assert (times["n"], times["per_plan"]["p50"]) == (3, 9), "of plans, however long they were followed"
+    assert times["per_action"]["p50"] == (8 + 2) / (4 * 2), "of actions, most of which come from the plan that was kept"
+    assert times["per_action"]["p90"] == 4.5
+
+
+def test_plans_kept_for_long_are_not_more_plans() -> None:
+    kept = [plan(8.0) | {"kept": 9, "checks": 2.0} for _ in range(ENOUGH_FOR_P99)]
+    few = latency([episode(plans=kept)], 1, 1)
+    assert few is not None
+    assert (few["per_plan"]["p99"], few["per_action"]["p99"]) == (None, None)
+    enough = latency([episode(plans=[*kept, plan(1.0)])], 1, 1)
+    assert enough is not None
+    assert enough["per_action"]["p99"] == 1.0
+
+
 def test_plans_that_came_too_late_are_counted() -> None:
     hurried = [plan(milliseconds) | {"deadline": 10.0} for milliseconds in (900.0, 10.0, 10.1, 11.0, 2.0)]
     times = latency([episode(plans=hurried)], 1, 1)
