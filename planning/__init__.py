@@ -1,7 +1,12 @@
-"""Planners, one per file, and the cost that they minimise."""
+"""Planners, one per file, and the cost that they minimise.
 
+Usable by itself: a planner takes any cost function of action sequences (`CostFunction`), proposals and generators, and knows of
+no environment and no world model; `examples/` shows how. Only `GoalCost` knows one.
+"""
+
+from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._goal_cost import GoalCost, Over
-from imagoal.planning._types import Plan
+from imagoal.planning._types import CostFunction, Plan, Planner
 from imagoal.planning.cem import CEM
 from imagoal.planning.gradient import Gradient
 from imagoal.planning.icem import ICEM
@@ -9,4 +14,18 @@ from imagoal.planning.icem_adam import ICEMAdam
 from imagoal.planning.mppi import MPPI
 from imagoal.planning.random_shooting import RandomShooting
 
-__all__ = ["CEM", "ICEM", "MPPI", "GoalCost", "Gradient", "ICEMAdam", "Over", "Plan", "RandomShooting"]
+__all__ = [
+    "CEM",
+    "ICEM",
+    "MPPI",
+    "CostFunction",
+    "GoalCost",
+    "Gradient",
+    "ICEMAdam",
+    "Over",
+    "Plan",
+    "Planner",
+    "RandomShooting",
+    "no_op",
+    "propose",
+]
