@@ -26,6 +26,7 @@ ARM_ROWS = {
     "latent-slowness-s0": "latent with the distance `slowness`, seed 0",
     "latent-probe-s0": "latent, distance between linearly probed positions (sees labels), seed 0",
     "latent-last-s0": "latent, cost of the last imagined step only, seed 0",
+    "simulator-latent-s0": "true simulator, cost between latents (first 60 tasks)",
     "latent-sigreg-s0": "latent on Ball's kind of encoder (learned with actions), seed 0",
     "latent-sigreg-anywhere-s0": "the same, goal finger anywhere",
     "latent-sigreg-hidden-s0": "the same, arm hidden in the goal picture",
