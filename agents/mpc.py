@@ -14,7 +14,7 @@ from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._checks import check_needs
 from imagoal.planning._goal_cost import GoalCost
 from imagoal.planning._types import Plan
-from imagoal.world_model._types import Observation, Past, State
+from imagoal.world_model._types import Observation, Past, State, shows_paths
 
 
 class MPC:
@@ -28,7 +28,7 @@ class MPC:
     def __init__(self, env: GoalEnv, planning: Planning | None) -> None:
         if planning is None:
             raise UsageError("the mpc agent needs a world model; name one with --world-model")
-        check_needs(planning.planner, _differentiable(planning))
+        check_needs(planning.planner, _differentiable(planning), shows_paths(planning.model))
         self.planning = planning
         self.privileged = planning.model.privileged or planning.at == "state"
 

@@ -6,8 +6,10 @@ no environment and no world model; `examples/` shows how. Only `GoalCost` knows 
 
 from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._goal_cost import GoalCost, Over
-from imagoal.planning._types import CostFunction, Plan, Planner
+from imagoal.planning._types import CostFunction, PathCost, Plan, Planner
 from imagoal.planning.cem import CEM
+from imagoal.planning.collocation import Collocation
+from imagoal.planning.collocation import Collocation
 from imagoal.planning.gradient import Gradient
 from imagoal.planning.icem import ICEM
 from imagoal.planning.icem_adam import ICEMAdam
@@ -18,11 +20,13 @@ __all__ = [
     "CEM",
     "ICEM",
     "MPPI",
+    "Collocation",
     "CostFunction",
     "GoalCost",
     "Gradient",
     "ICEMAdam",
     "Over",
+    "PathCost",
     "Plan",
     "Planner",
     "RandomShooting",

@@ -46,13 +46,18 @@ def check_proposals(candidates: Tensor, horizon: int, num_samples: int, generato
     return candidates.clamp(-1, 1)
 
 
-def check_needs(planner: Planner, differentiable: bool) -> None:
-    """Refuse a planner that follows gradients where the cost has none.
+def check_needs(planner: Planner, differentiable: bool, shows_path: bool = False) -> None:
+    """Refuse a planner that follows gradients where the cost has none, or searches over paths where it shows none.
 
     Raises:
         UsageError: naming the planner and the cure.
     """
-    if planner.needs == "gradient" and not differentiable:
+    if planner.needs == "path" and not shows_path:
+        raise UsageError(
+            f"{type(planner).__name__} searches over paths, and this cost does not say where a path's steps would lead; "
+            "choose a world model that does, such as latent, or another planner"
+        )
+    if planner.needs != "values" and not differentiable:
         raise UsageError(
             f"{type(planner).__name__} follows gradients and this cost has none; "
             "choose a world model and a place of the cost without a renderer between them, or another planner"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from imagoal.errors import UsageError
 from imagoal.world_model._chain import Chain
-from imagoal.world_model._types import Observation, Place, State, WorldModel
+from imagoal.world_model._types import Observation, PathModel, Place, State, WorldModel, shows_paths
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """(M, *place), (M, *place) to (M,)."""
@@ -134,7 +134,7 @@ class GoalCost:
 
 
 class BoundCost:
-    """A cost function from one moment on; it shows its imagined path.
+    """A cost function from one moment on; it shows its imagined path, and judges any other if the world model does.
 
     Attributes:
         differentiable: whether gradients flow from the cost to the actions.
@@ -150,9 +150,37 @@ class BoundCost:
 
     def imagine(self, actions: Tensor) -> Tensor:
         """The imagined path (B, K, H, ...) of actions (B, K, H, A'), at the model's place."""
-        model = self._goal_cost.model
-        return model.rollout(self._state, actions.to(model.device, model.dtype))
+        return self._goal_cost.model.rollout(self._state, self._given(actions))
 
     def measure(self, path: Tensor) -> Tensor:
         """Costs (B, K) of a path (B, K, H, ...) at the model's place."""
         return self._goal_cost.measure(path)
+
+    def defects(self, path: Tensor, actions: Tensor) -> Tensor:
+        """How far each step of a path (B, K, H, ...) is from what the model predicts there, (B, K, H).
+
+        In mean squares, 1 being the usual change in a model step, as a predictor's training has it; 0 for what was imagined.
+
+        Raises:
+            UsageError: the world model does not judge paths.
+        """
+        model = self._path_model()
+        errors = (path - model.along(self._state, path, self._given(actions))) / model.unit
+        return errors.square().flatten(3).mean(3)
+
+    def linearise(self, path: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step ahead of each point of a path, and how each step answers to small changes; see `PathCost`.
+
+        Raises:
+            UsageError: the world model does not judge paths.
+        """
+        return self._path_model().linearise(self._state, path, self._given(actions))
+
+    def _path_model(self) -> PathModel:
+        model = self._goal_cost.model
+        if not shows_paths(model):
+            raise UsageError(f"a {type(model).__name__} does not say where a path's steps would lead; use a latent world model")
+        return model
+
+    def _given(self, actions: Tensor) -> Tensor:
+        return actions.to(self._goal_cost.model.device, self._goal_cost.model.dtype)

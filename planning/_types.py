@@ -28,14 +28,26 @@ class CostFunction(Protocol):
 
 @runtime_checkable
 class PathCost(CostFunction, Protocol):
-    """A cost that also shows its imagined path, for planners that search over paths. `cost = measure(imagine(.))`."""
+    """A cost that also shows its imagined path, for planners that search over paths. `cost = measure(imagine(.))`.
+
+    A point of the path is of any shape, n numbers in all; what follows a point may depend on the last P points and actions.
+    """
 
     def imagine(self, actions: Tensor) -> Tensor:
         """The imagined path (B, K, H, ...) of actions (B, K, H, A')."""
         ...
 
     def defects(self, path: Tensor, actions: Tensor) -> Tensor:
-        """How far each step of a path is from what the model predicts there, (B, K, H)."""
+        """How far each step of a path is from what the model predicts there, (B, K, H): mean squares, in usual changes."""
+        ...
+
+    def linearise(self, path: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step ahead of each point of a path, and how each step answers to small changes, all steps at once.
+
+        Returns:
+            what the model predicts at each step (B, K, H, ...); its derivatives by the P points before it, oldest first, (B, K,
+            H, n, P x n), whatever they are for points before the path; and by the actions taken there, (B, K, H, n, P x A').
+        """
         ...
 
     def measure(self, path: Tensor) -> Tensor:
@@ -56,6 +68,8 @@ class Plan:
         evaluations: cost evaluations per problem.
         on_time: whether the deadline, if any, was kept.
         cost_ms: milliseconds spent in the cost function.
+        claimed: (B,), if the planner searched over paths too: the cost of the path that it thought the actions would lead to.
+            Where that is far below `cost`, the path was wishful.
     """
 
     actions: Tensor
@@ -66,6 +80,7 @@ class Plan:
     evaluations: int
     on_time: bool
     cost_ms: float
+    claimed: Tensor | None = None
 
 
 class Planner(Protocol):

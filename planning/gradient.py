@@ -75,21 +75,30 @@ class Descent:
 
     def __init__(self, starts: Tensor, lr: float) -> None:
         """Begin at sequences (B, K, H, A')."""
-        self.sequences = starts
-        self._lr, self._steps = lr, 0
-        self._mean = torch.zeros_like(starts, dtype=torch.float64)  # f64: the square of a large gradient is still finite
-        self._square = torch.zeros_like(self._mean)
+        self.sequences, self._adam = starts, Adam(starts, lr)
 
     def step(self, search: Search) -> None:
         """Evaluate the sequences and move each down its slope; one whose cost or slope is not finite stays where it is."""
-        costs, gradients = search.differentiate(self.sequences)
-        sound = (torch.isfinite(costs) & torch.isfinite(gradients).all(3).all(2))[..., None, None]
-        slopes = torch.where(sound, gradients, 0).double()
+        costs, slopes = search.differentiate(self.sequences)
+        sound = (torch.isfinite(costs) & torch.isfinite(slopes).all(3).all(2))[..., None, None]
+        moved = (self.sequences + self._adam.step(torch.where(sound, slopes, 0))).clamp(-1, 1)
+        self.sequences = torch.where(sound, moved, self.sequences)
+
+
+class Adam:
+    """Steps down slopes of any scale."""
+
+    def __init__(self, like: Tensor, lr: float) -> None:
+        """Begin, for numbers in the shape and type of `like`; each moves by about `lr` in a step."""
+        self._lr, self._steps, self._dtype = lr, 0, like.dtype
+        self._mean = torch.zeros_like(like, dtype=torch.float64)  # f64: the square of a large slope is still finite
+        self._square = torch.zeros_like(self._mean)
+
+    def step(self, slopes: Tensor) -> Tensor:
+        """How far to move, given finite slopes; 0 where there never was one."""
         self._steps += 1
-        self._mean = MEAN_DECAY * self._mean + (1 - MEAN_DECAY) * slopes
-        self._square = SQUARE_DECAY * self._square + (1 - SQUARE_DECAY) * slopes.square()
+        self._mean.lerp_(slopes.double(), 1 - MEAN_DECAY)
+        self._square.lerp_(slopes.double().square(), 1 - SQUARE_DECAY)
         mean = self._mean / (1 - MEAN_DECAY**self._steps)
         square = self._square / (1 - SQUARE_DECAY**self._steps)
-        move = self._lr * mean / (square.sqrt() + torch.finfo(torch.float64).tiny)  # 0 where there never was a slope
-        moved = (self.sequences - move.to(self.sequences)).clamp(-1, 1)
-        self.sequences = torch.where(sound, moved, self.sequences)
+        return (-self._lr * mean / (square.sqrt() + torch.finfo(torch.float64).tiny)).to(self._dtype)

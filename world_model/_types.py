@@ -6,7 +6,7 @@ step (action_block x A), N tokens per frame, D token size, S state size, h w pix
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,11 @@ State = tuple[Tensor, ...]
 """What a world model knows about now; every tensor batch first, so anyone may repeat or slice it."""
 
 Memory = State
+
+Linearised = tuple[Tensor, Tensor, Tensor]
+"""One step ahead of each point of a path, (..., H, N, D); its derivatives by the `history` latents before it, oldest first,
+(..., H, N x D, history x N x D); and by their actions, (..., H, N x D, history x A'). By what was before the path, which nobody
+can change, they are given or left out as 0."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,38 @@ class Predictor(nn.Module):
             memory = self.extend(memory, following, action)
         return torch.cat(imagined, 1), memory
 
+    def along(self, memory: Memory, path: Tensor, actions: Tensor) -> Tensor:
+        """The latents (M, H, N, D) after each of the actions (M, H, A'), if those before are a path (M, H, N, D).
+
+        One step ahead of each point, all at once: whatever the path is, what was imagined before a point is not used.
+        """
+        latents, past = memory
+        before = torch.cat([latents, path[:, :-1]], 1)
+        following: Tensor = self(before, torch.cat([past, actions], 1))
+        return following[:, -actions.shape[1] :]
+
+    def linearise(self, memory: Memory, path: Tensor, actions: Tensor) -> Linearised:
+        """As `along`, and how each step answers to small changes of what it sees.
+
+        An output sees the last `history` entries, so steps that are `history` apart share a backward pass.
+        """
+        with torch.enable_grad():
+            path, actions = path.detach().requires_grad_(), actions.detach().requires_grad_()
+            ahead = self.along(memory, path, actions).flatten(2)
+        batch, steps, size = ahead.shape
+        colours, now = min(self.history, steps), torch.arange(steps, device=ahead.device)
+        seeds = torch.eye(colours * size, device=ahead.device).reshape(colours * size, colours, size)[:, now % colours]
+        gradients = torch.autograd.grad(ahead, (path, actions), seeds[:, None].expand(-1, batch, -1, -1), is_grads_batched=True)
+
+        def seen(gradient: Tensor, before: int) -> Tensor:
+            """Of the step at each time, by the window that ends `before` or 1 entries earlier: (M, H, n, history x m)."""
+            entries = gradient.reshape(colours, size, batch, steps, -1).movedim(3, 0)
+            entries = torch.cat([torch.zeros_like(entries[:1]).expand(before, *entries.shape[1:]), entries])
+            windows = entries.unfold(0, self.history, 1)[now, now % colours]  # (H, n, M, m, history)
+            return windows.permute(2, 0, 1, 4, 3).flatten(3)
+
+        return ahead.detach().reshape(path.shape), seen(gradients[0], self.history), seen(gradients[1], self.history - 1)
+
 
 def pad_start(latents: Tensor, actions: Tensor, missing: int) -> tuple[Tensor, Tensor]:
     """Repeat the first latent (M, T, ...) `missing` times, and put as many zero actions (M, ., A') before it."""
@@ -167,6 +204,11 @@ def pad_start(latents: Tensor, actions: Tensor, missing: int) -> tuple[Tensor, T
         return latents, actions
     first = latents[:, :1].expand(-1, missing, *latents.shape[2:])
     return torch.cat([first, latents], 1), torch.nn.functional.pad(actions, (0, 0, missing, 0))
+
+
+def shows_paths(model: "WorldModel") -> "TypeGuard[PathModel]":
+    """Whether a world model says where each step of any path would lead, not only what it imagines from now on."""
+    return hasattr(model, "along") and hasattr(model, "linearise")
 
 
 class WorldModel(Protocol):
@@ -231,4 +273,21 @@ class WorldModel(Protocol):
         Returns:
             latents (B, K, H, N, D), frames f32 (B, K, H, 3, h, w) or states (B, K, H, S), by `place`.
         """
+        ...
+
+
+class PathModel(WorldModel, Protocol):
+    """A world model that also judges paths; what a planner that searches over paths needs. Told by `shows_paths`."""
+
+    @property
+    def unit(self) -> Tensor:
+        """The usual change in one model step, broadcasts over a point of a path."""
+        ...
+
+    def along(self, state: State, path: Tensor, actions: Tensor) -> Tensor:
+        """What actions (B, K, H, A') lead to, each from the points before it of a path (B, K, H, ...): (B, K, H, ...)."""
+        ...
+
+    def linearise(self, state: State, path: Tensor, actions: Tensor) -> Linearised:
+        """As `along`, and how each step answers to small changes of the path and of the actions."""
         ...

@@ -36,15 +36,18 @@ class Cost:
         self.asked: list[Tensor] = []
 
     def __call__(self, actions: Tensor) -> Tensor:
-        self.asked.append(actions.detach().clone())
-        return self.function(actions)
+        return self.measure(self.imagine(actions))
 
     def imagine(self, actions: Tensor) -> Tensor:
+        self.asked.append(actions.detach().clone())
         return actions
 
     def defects(self, path: Tensor, actions: Tensor) -> Tensor:
-        defects: Tensor = torch.linalg.vector_norm(path - actions, dim=3)
-        return defects
+        return (path - actions).square().mean(3)
+
+    def linearise(self, path: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        identity = torch.eye(path.shape[3], dtype=path.dtype).expand(*path.shape, -1)
+        return actions, torch.zeros_like(identity), identity
 
     def measure(self, path: Tensor) -> Tensor:
         return self.function(path)
