@@ -9,7 +9,6 @@ from imagoal.planning._goal_cost import GoalCost, Over
 from imagoal.planning._types import CostFunction, PathCost, Plan, Planner
 from imagoal.planning.cem import CEM
 from imagoal.planning.collocation import Collocation
-from imagoal.planning.collocation import Collocation
 from imagoal.planning.gradient import Gradient
 from imagoal.planning.icem import ICEM
 from imagoal.planning.icem_adam import ICEMAdam

@@ -1,13 +1,15 @@
 """Latent: imagines in the latents of a frozen encoder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from imagoal.world_model._types import Encoder, Past, Place, Predictor, State
+from imagoal.world_model import _precision
+from imagoal.world_model._types import Encoder, Linearised, Past, Place, Predictor, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +21,10 @@ class Latent:
         predictor: latents and actions to the next latents; its weights do not change any more.
         action_size: A' of one model step.
         action_block: env steps per model step.
+        precision: of the matrix products of a rollout; what is observed, and what lies along a path, is always fp32.
+
+    Raises:
+        UsageError: the processor has no unit for that precision.
     """
 
     place: ClassVar[Place] = "latent"
@@ -30,8 +36,10 @@ class Latent:
     predictor: Predictor
     action_size: int
     action_block: int = 1
+    precision: _precision.Precision = "fp32"
 
     def __post_init__(self) -> None:
+        _precision.check(self.precision, self.device)
         self.predictor.eval().requires_grad_(False)
 
     @property
@@ -49,6 +57,11 @@ class Latent:
         """Where the predictor is."""
         return next(self.predictor.parameters()).device
 
+    @property
+    def exact(self) -> "Latent":
+        """The same in fp32: observes the same, and judges what was found at a lower precision."""
+        return replace(self, precision="fp32")
+
     @torch.no_grad()
     def observe(self, past: Past, seeds: Sequence[int], previous: State | None = None) -> State:
         """Encode what is new of the past, and remember it; frames that an earlier call has encoded are not encoded again."""
@@ -60,12 +73,40 @@ class Latent:
 
     def rollout(self, state: State, actions: Tensor) -> Tensor:
         """Imagined latents (B, K, H, N, D) after each of the actions (B, K, H, A')."""
-        batch, candidates = actions.shape[:2]
-        memory = tuple(tensor.repeat_interleave(candidates, 0) for tensor in state)
-        latents, _ = self.predictor.unroll(memory, actions.flatten(0, 1))
-        return latents.reshape(batch, candidates, *latents.shape[1:])
+        latents, _ = self.imagining.unroll(_repeated(state, actions.shape[1]), actions.flatten(0, 1))
+        return latents.reshape(*actions.shape[:2], *latents.shape[1:])
+
+    def along(self, state: State, path: Tensor, actions: Tensor) -> Tensor:
+        """The latents (B, K, H, N, D) that are imagined after each of the actions (B, K, H, A') from a path (B, K, H, N, D).
+
+        Step t is imagined from the path's points before t; a path is a rollout exactly where it is equal to what it gives here.
+        """
+        latents = self.predictor.along(_repeated(state, actions.shape[1]), path.flatten(0, 1), actions.flatten(0, 1))
+        return latents.reshape(path.shape)
+
+    def linearise(self, state: State, path: Tensor, actions: Tensor) -> Linearised:
+        """As `along`, and how each step answers to small changes of the path and of the actions; see `Linearised`."""
+        memory = _repeated(state, actions.shape[1])
+        ahead, *derivatives = self.predictor.linearise(memory, path.flatten(0, 1), actions.flatten(0, 1))
+        by_latents, by_actions = (each.reshape(*actions.shape[:2], *each.shape[1:]) for each in derivatives)
+        return ahead.reshape(path.shape), by_latents, by_actions
+
+    @property
+    def unit(self) -> Tensor:
+        """The usual change in one model step, broadcasts over (N, D)."""
+        return self.predictor.unit
+
+    @cached_property
+    def imagining(self) -> Predictor:
+        """The predictor at the model's precision."""
+        return self.predictor if self.precision == "fp32" else _precision.mixed(self.predictor)
 
     def _encode(self, frames: Tensor) -> Tensor:
         """Latents (B, T, N, D) of frames (B, T, 3, h, w), one by one: how an encoder rounds depends on how many there are."""
         latents = torch.cat([self.encoder.encode(frame[None]) for frame in frames.flatten(0, 1)])
         return latents.reshape(*frames.shape[:2], *latents.shape[1:])
+
+
+def _repeated(state: State, candidates: int) -> State:
+    """A state of batch B x K: that of each problem, K times."""
+    return tuple(tensor.repeat_interleave(candidates, 0) for tensor in state)

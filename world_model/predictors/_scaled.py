@@ -1,18 +1,17 @@
-"""What all our predictors share: windows of latents, standardised; a displacement out, in units of its own spread."""
+"""What all our predictors share: latents standardised on the way in; a displacement out, in units of its own spread."""
 
 from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
-from imagoal.world_model._types import Memory, Predictor, pad_start
+from imagoal.world_model._types import Linearised, Memory, Predictor, pad_start
 
 
 class Scaled(Predictor):
-    """Next latent = last latent + delta_std x displacement(standardised window, actions of the window).
+    """Latents go in and come out raw. Dimensions differ in scale and in how fast they change, hence two scalings.
 
-    Latents go in and come out raw. Dimensions differ in scale and in how fast they change, hence the two scalings; both are
-    shared by all tokens, so that a token in which nothing ever moves is not amplified.
+    Both are shared by all tokens, so that a token in which nothing ever moves is not amplified.
 
     Attributes:
         latent_mean: (D,), of latents.
@@ -31,10 +30,6 @@ class Scaled(Predictor):
         self.register_buffer("latent_std", torch.ones(token_size))
         self.register_buffer("delta_std", torch.ones(token_size))
 
-    @abstractmethod
-    def displacement(self, windows: Tensor, actions: Tensor) -> Tensor:
-        """The change (M, N, D) after standardised windows (M, history, N, D) and their actions (M, history, A')."""
-
     @property
     def unit(self) -> Tensor:
         """The usual change of each dimension, (D,)."""
@@ -47,13 +42,28 @@ class Scaled(Predictor):
         self.latent_std.copy_(_off_zero(latents.std((0, 1), correction=0)))
         self.delta_std.copy_(_off_zero(torch.linalg.vector_norm(deltas, dim=(0, 1)) / deltas[..., 0].numel() ** 0.5))
 
-    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """The latents (M, T, N, D) after each of the actions (M, T, A') taken at latents (M, T, N, D); see `Predictor`."""
+    def standardised(self, latents: Tensor) -> Tensor:
+        """Latents (..., D) with mean 0 and spread 1."""
+        return (latents - self.latent_mean) / self.latent_std
+
+    def windows(self, latents: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """The last `history` entries up to each of (M, T, N, D), (M, T, A'): (M x T, history, N, D), (M x T, history, A')."""
         latents, actions = pad_start(latents, actions, self.history - 1)
         windows = latents.unfold(1, self.history, 1).movedim(-1, 2)
         window_actions = actions.unfold(1, self.history, 1).movedim(-1, 2)
-        following = self._following(windows.flatten(0, 1), window_actions.flatten(0, 1))
-        return following.reshape(*windows.shape[:2], *following.shape[1:])
+        return windows.flatten(0, 1), window_actions.flatten(0, 1)
+
+
+class Windowed(Scaled):
+    """Next latent = last latent + delta_std x displacement(standardised window, actions of the window)."""
+
+    @abstractmethod
+    def displacement(self, windows: Tensor, actions: Tensor) -> Tensor:
+        """The change (M, N, D) after standardised windows (M, history, N, D) and their actions (M, history, A')."""
+
+    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """The latents (M, T, N, D) after each of the actions (M, T, A') taken at latents (M, T, N, D); see `Predictor`."""
+        return self._following(*self.windows(latents, actions)).reshape(latents.shape)
 
     def unroll(self, memory: Memory, actions: Tensor) -> tuple[Tensor, Memory]:
         """As `Predictor.unroll`, but computes the last window only, not one for each latent in it."""
@@ -67,10 +77,22 @@ class Scaled(Predictor):
             imagined.append(following)
         return torch.cat(imagined, 1), (window, past)
 
+    def linearise(self, memory: Memory, path: Tensor, actions: Tensor) -> Linearised:
+        """As `Predictor.linearise`; each step has a window of its own, so one backward pass serves all steps."""
+        latents, past = torch.cat([memory[0], path[:, :-1]], 1), torch.cat([memory[1], actions], 1)
+        with torch.enable_grad():
+            windows = latents.unfold(1, self.history, 1).movedim(-1, 2).flatten(0, 1).detach().requires_grad_()
+            window_actions = past.unfold(1, self.history, 1).movedim(-1, 2).flatten(0, 1).detach().requires_grad_()
+            ahead = self._following(windows, window_actions).flatten(1)
+        seeds = torch.eye(ahead.shape[1], device=ahead.device)[:, None].expand(-1, *ahead.shape)
+        gradients = torch.autograd.grad(ahead, (windows, window_actions), seeds, is_grads_batched=True)
+        by_latents, by_actions = (each.flatten(2).movedim(0, 1) for each in gradients)
+        shape = (*path.shape[:2], ahead.shape[1], -1)
+        return ahead.detach().reshape(path.shape), by_latents.reshape(shape), by_actions.reshape(shape)
+
     def _following(self, window: Tensor, actions: Tensor) -> Tensor:
         """The latents (M, N, D) after windows (M, history, N, D) and their actions (M, history, A')."""
-        standardised = (window - self.latent_mean) / self.latent_std
-        return window[:, -1] + self.delta_std * self.displacement(standardised, actions)
+        return window[:, -1] + self.delta_std * self.displacement(self.standardised(window), actions)
 
 
 def zeroed(linear: nn.Linear) -> nn.Linear:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagoal.errors import UsageError
-from imagoal.world_model.predictors._scaled import Scaled, zeroed
+from imagoal.world_model.predictors._scaled import Windowed, zeroed
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MLP:
         return ResidualMLP(self, tokens, token_size, action_size)
 
 
-class ResidualMLP(Scaled):
+class ResidualMLP(Windowed):
     """A residual stream that starts as the whole window, flat, and ends as the displacement."""
 
     def __init__(self, config: MLP, tokens: int, token_size: int, action_size: int) -> None:

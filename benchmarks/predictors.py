@@ -1,0 +1,205 @@
+"""What imagining costs, and how far it strays, by predictor; and what bf16 changes in a plan.
+
+    for P in mlp transformer streaming prefix; do
+        imagoal train --data DATA --encoder world_model/weights/Ball-latent/encoder --predictor $P \\
+            --future 8 --schedule.lr 2e-3 --run runs/predictors/$P
+    done
+    python benchmarks/predictors.py DATA runs/predictors          (some minutes; DATA is a store of Ball)
+
+Milliseconds of CPU time on one thread for 8 imagined steps of 64 and of 300 candidates, medians of rounds in which all take
+turns; `faster` is the median of the ratios within the rounds. The error is that of the probed position after 8 imagined steps
+in held-out episodes. Below: our transformers in the size that LeWM was published with (arXiv 2603.19312), random weights, so
+for speed alone: 5 steps, against whole windows computed anew in each step. Writes `benchmarks/results/predictors.table.json`.
+
+And what bf16 changes: for CEM's default plans from the first frames of tasks of Ball, by how much the fp32 cost of a plan that
+was searched in bf16 is above that of the same search in fp32, before and after the finalists are judged in fp32; in percent of
+what the fp32 plan gains over doing nothing, all tasks together. Writes `benchmarks/results/precision.table.json`.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Generator, Tensor
+
+from imagoal.envs import make
+from imagoal.envs._cache import open_cache
+from imagoal.envs._store import Store
+from imagoal.eval import _result
+from imagoal.planning._goal_cost import GoalCost
+from imagoal.planning.cem import CEM
+from imagoal.world_model import _model, _precision, _probe, _train
+from imagoal.world_model._chain import Chain
+from imagoal.world_model._frames import to_tensor
+from imagoal.world_model._latents import encode_all
+from imagoal.world_model._types import Memory, Observation, Past, Predictor
+from imagoal.world_model._windows import Windows, split
+from imagoal.world_model.predictors.streaming import Streaming
+from imagoal.world_model.predictors.transformer import CausalTransformer, Transformer
+
+RESULTS = Path(__file__).parents[1] / "benchmarks/results"
+NAMES = ("mlp", "transformer", "streaming", "prefix")
+STEPS, CANDIDATES, WINDOWS, TASKS, FINALISTS = 8, (64, 300), 6000, 40, 8
+PUBLISHED = {"width": 192, "depth": 6, "heads": 16, "head_size": 64, "mlp_size": 2048}
+PUBLISHED_STEPS, PUBLISHED_SIZE, PUBLISHED_ACTIONS = 5, 192, 10
+COLUMNS = ["predictor", "weights", "ms, 64", "ms, 300", "faster, 64", "faster, 300", "error cm"]
+
+Row = list[object]
+Unroll = Callable[[Memory, Tensor], object]
+
+
+def main(data: Path, runs: Path) -> None:
+    torch.set_num_threads(1)
+    folders = {name: _model.load(runs / name) for name in NAMES}
+    settings = {
+        "data_hash": Store.open(data).hash,
+        "bf16": list(_precision.bf16_units()),
+        "rounds": {"trained": 15, "published": 5},
+    }
+    rows = [*trained(folders, errors(data, folders)), *published()]
+    show("predictors", COLUMNS, rows, settings | {"steps": STEPS, "windows": WINDOWS})
+    columns = ["predictor", "regret %", "regret %, judged", "highest %, judged"]
+    show("precision", columns, regrets(folders), settings | {"tasks": TASKS, "finalists": FINALISTS})
+
+
+def show(table: str, columns: list[str], rows: list[Row], settings: Mapping[str, object]) -> None:
+    _result.write_table(RESULTS / f"{table}.table.json", columns, rows, settings)
+    for row in [columns, *rows]:
+        print("  ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
+
+
+def trained(folders: Mapping[str, _model.LatentFolder], strayed: Mapping[str, float]) -> list[Row]:
+    """Predictors trained on Ball, against the MLP's steps one by one."""
+    networks = {name: folder.model.predictor for name, folder in folders.items()} | mixed_of(folders)
+    times = [timed({name: (net, net.unroll) for name, net in networks.items()}, count, STEPS, 2, 15) for count in CANDIDATES]
+    rows: list[Row] = []
+    for name in networks:
+        settings = folders[name.partition(",")[0]].config["settings"]
+        weights = (
+            f"Ball, {settings['schedule']['steps']} x {settings['schedule']['batch']} windows, {parameters(networks[name])}"
+        )
+        rows.append([name, weights, *compared(times, name, "mlp"), strayed[name]])
+    return rows
+
+
+def errors(data: Path, folders: Mapping[str, _model.LatentFolder]) -> dict[str, float]:
+    """Centimetres by which the probed ball is off after the last step, in held-out episodes."""
+    store = Store.open(data)
+    cache, positions = open_cache(store), _probe.visible_positions(store.spec.env, open_cache(store).states)
+    latents, held = encode_all(cache, folders["mlp"].encoder), split(cache)[1]
+    networks = {name: folder.model.predictor for name, folder in folders.items()} | mixed_of(folders)
+    off = {}
+    for name, network in networks.items():
+        windows = Windows(cache, cache.window_index(network.history, STEPS, 1, held), 0)
+        probe = folders[name.partition(",")[0]].probe
+        off[name] = 100 * _train.probe_errors(network, probe, windows, latents, positions, 2, WINDOWS)["object"][-1]
+    return off
+
+
+def published() -> list[Row]:
+    """Transformers in the published size, against windows computed anew in each step."""
+    torch.manual_seed(0)
+    windowed = Transformer(**PUBLISHED).build(1, PUBLISHED_SIZE, PUBLISHED_ACTIONS)
+    banded = Streaming(history=1 + 2 * PUBLISHED["depth"], **PUBLISHED).build(1, PUBLISHED_SIZE, PUBLISHED_ACTIONS)
+    jobs: dict[str, tuple[Predictor, Unroll]] = {"whole windows": (windowed, lambda *given: anew(windowed, *given))}
+    for name, network in {"transformer": windowed, "streaming": banded}.items():
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, std=0.02)  # a new one says that nothing moves, and zeros might be fast
+        jobs[name] = (network, network.eval().requires_grad_(False).unroll)
+        if _precision.bf16_units():
+            jobs[f"{name}, bf16"] = (network, _precision.mixed(network).unroll)
+    times = [timed(jobs, count, PUBLISHED_STEPS, PUBLISHED_ACTIONS, 5) for count in CANDIDATES]
+    size = f"random, speed only, {parameters(windowed)}"
+    rows: list[Row] = [[f"published size: {name}", size, *compared(times, name, "whole windows"), None] for name in jobs]
+    return rows if _precision.bf16_units() else [*rows, ["published size: bf16", "not measured", *[None] * 5]]
+
+
+@torch.no_grad()
+def anew(network: CausalTransformer, memory: Memory, actions: Tensor) -> Tensor:
+    """As the published model imagines: in each step every token of the window passes every block, and so do its actions."""
+    window, past = memory
+    bands = network.trunk.bands([network.history] * len(network.trunk.lags), [network.history] * len(network.trunk.lags))
+    for step in range(actions.shape[1]):
+        past = torch.cat([past, actions[:, step : step + 1]], 1)
+        modulations = network.trunk.modulations(past)
+        changes, _ = network.trunk(network.standardised(window), modulations, bands, [()] * len(bands))
+        window = torch.cat([window, window[:, -1:] + network.delta_std * changes[:, -1:]], 1)[:, 1:]
+        past = past[:, 1:]
+    return window
+
+
+@torch.no_grad()
+def timed(
+    jobs: Mapping[str, tuple[Predictor, Unroll]], count: int, steps: int, size: int, rounds: int
+) -> dict[str, list[float]]:
+    """Milliseconds of CPU time by job and round, after one round that is not counted; all jobs take turns."""
+    actions = torch.rand(count, steps, size, generator=Generator().manual_seed(0)) * 2 - 1
+    memories = {name: repeated(network, count, size) for name, (network, _) in jobs.items()}
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds + 1):
+        for name, (_, unroll) in jobs.items():
+            began = time.thread_time()
+            unroll(memories[name], actions)
+            times[name].append(1000 * (time.thread_time() - began))
+    return {name: each[1:] for name, each in times.items()}
+
+
+def repeated(network: Predictor, count: int, size: int) -> Memory:
+    """What candidates start from: one past, many times."""
+    past = torch.randn(1, network.history, 1, len(network.latent_mean), generator=Generator().manual_seed(0))
+    memory = network.start(past, torch.zeros(1, network.history - 1, size))
+    return tuple(part.repeat_interleave(count, 0) for part in memory)
+
+
+def compared(times: list[dict[str, list[float]]], name: str, other: str) -> list[object]:
+    """Medians of milliseconds, and of how many times faster than another in the same round."""
+    ratios = [median(b / a for a, b in zip(each[name], each[other], strict=True)) for each in times]
+    return [*(median(each[name]) for each in times), *ratios]
+
+
+def mixed_of(folders: Mapping[str, _model.LatentFolder]) -> dict[str, Predictor]:
+    """The predictors in bf16, where the processor has it."""
+    if not _precision.bf16_units():
+        return {}
+    return {f"{name}, bf16": _precision.mixed(folder.model.predictor) for name, folder in folders.items()}
+
+
+def parameters(network: Predictor) -> str:
+    count = sum(weight.numel() for weight in network.parameters())
+    return f"{count / 1e6:.1f} M" if count > 1e6 else f"{count / 1e3:.0f} k"
+
+
+def regrets(folders: Mapping[str, _model.LatentFolder]) -> list[Row]:
+    if not _precision.bf16_units():
+        return [["not measured", None, None, None]]
+    return [[name, *regret(folder)] for name, folder in folders.items()]
+
+
+@torch.no_grad()
+def regret(folder: _model.LatentFolder) -> list[object]:
+    """Percent that searching in bf16 loses; that after the finalists were judged in fp32, and at most on one task."""
+    env, planner, lost, judged, gained = make("ball"), CEM(), [], [], []
+    for task in range(TASKS):
+        shown, _ = env.reset(seed=task)
+        frames = {name: to_tensor(shown[name][None]) for name in ("image", "goal")}
+        chain = Chain(encoder=folder.encoder, probe=folder.probe)
+        aimed = GoalCost.aim(folder.model, Observation(frames["goal"]), "latent", chain, folder.metrics["slowness"])
+        state = folder.model.observe(Past(frames["image"][None], torch.zeros(1, 0, 2)), [task])
+        exact = aimed.bind(state)
+        rough = _precision.Shortlist(replace(aimed, model=replace(folder.model, precision="bf16")).bind(state), FINALISTS)
+        idle = torch.zeros(1, 1, planner.horizon, 2)
+        best = planner.plan(exact, idle, [Generator().manual_seed(task)]).cost
+        found = planner.plan(rough, idle, [Generator().manual_seed(task)])
+        lost.append(float(exact(found.actions[:, None])[0, 0] - best))
+        judged.append(float(rough.settle(exact).cost - best))
+        gained.append(float(exact(idle)[0, 0] - best))
+    worst = max(100 * loss / gain for loss, gain in zip(judged, gained, strict=True) if gain > 0)
+    return [100 * sum(lost) / sum(gained), 100 * sum(judged) / sum(gained), worst]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,124 @@
+"""bf16 may cost digits, never more: what is imagined stays near, and the plan is judged in fp32."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from imagoal import find
+from imagoal.errors import UsageError
+from imagoal.world_model import _frozen, _precision
+from imagoal.world_model._precision import Shortlist
+from imagoal.world_model._types import Past, Predictor
+from imagoal.world_model.encoders.patch_conv import PatchConv
+from imagoal.world_model.latent import Latent
+
+PREDICTORS = sorted(find.entries("predictor"))
+
+
+@pytest.fixture(autouse=True)
+def _any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 is computed everywhere, only slowly."""
+    monkeypatch.setattr(_precision, "bf16_units", lambda: ("amx_bf16",))
+
+
+def predictor(name: str) -> Predictor:
+    torch.manual_seed(0)
+    built: Predictor = find.find("predictor", name)().build(1, 8, 2)
+    for parameter in built.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return built.requires_grad_(False)
+
+
+def numbers(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_a_mixed_copy_imagines_nearly_the_same_and_leaves_the_original_alone(name: str) -> None:
+    exact = predictor(name)
+    latents, actions = numbers(4, 6, 1, 8), numbers(4, 6, 2)
+    memory = exact.start(latents, actions[:, 1:])
+    before, _ = exact.unroll(memory, actions)
+    rough, after = _precision.mixed(exact).unroll(memory, actions)
+    assert torch.equal(exact.unroll(memory, actions)[0], before)
+    assert rough.dtype == torch.float32
+    assert all(part.dtype == torch.float32 for part in after)
+    error, change = (rough - before).norm(), (before - latents[:, -1:]).norm()
+    assert 1e-5 * change < error < 0.05 * change
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_gradients_flow_through_a_mixed_copy(name: str) -> None:
+    exact = predictor(name)
+    memory = exact.start(numbers(4, 6, 1, 8), numbers(4, 5, 2))
+    gradients = []
+    for network in (exact, _precision.mixed(exact)):
+        actions = numbers(4, 6, 2).requires_grad_()
+        network.unroll(memory, actions)[0][:, -1].square().sum().backward()
+        assert actions.grad is not None
+        gradients.append(actions.grad)
+    assert torch.nn.functional.cosine_similarity(*(gradient.flatten() for gradient in gradients), dim=0) > 0.99
+
+
+def test_a_model_observes_exactly_and_imagines_roughly() -> None:
+    with torch.random.fork_rng(devices=[]):
+        network = predictor("streaming")
+    exact = Latent(_frozen.build(PatchConv(size=8, width=4)), network, 2)
+    rough = Latent(exact.encoder, network, 2, precision="bf16")
+    frames = torch.randint(0, 256, (1, 4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    past, plans = Past(frames, numbers(1, 3, 2)), numbers(1, 5, 4, 2)
+    state = exact.observe(past, [0])
+    for ours, theirs in zip(rough.observe(past, [0]), state, strict=True):
+        assert torch.equal(ours, theirs)
+    assert not torch.equal(rough.rollout(state, plans), exact.rollout(state, plans))
+    assert torch.equal(rough.exact.rollout(state, plans), exact.rollout(state, plans))
+    path = exact.rollout(state, plans)
+    assert torch.equal(rough.along(state, path, plans), exact.along(state, path, plans))
+
+
+def test_a_processor_without_bf16_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_precision, "bf16_units", lambda: ())
+    with pytest.raises(UsageError, match=r"precision bf16: this processor has none of amx_bf16, avx512_bf16.*--precision fp32"):
+        Latent(_frozen.build(PatchConv(size=8, width=4)), predictor("mlp"), 2, precision="bf16")
+
+
+def first_action(actions: Tensor) -> Tensor:
+    return actions[:, :, 0, 0]
+
+
+def test_a_shortlist_keeps_the_best_of_all_calls_by_problem() -> None:
+    shortlist = Shortlist(first_action, 3)
+    populations = [numbers(2, count, 4, 1) + 0.1 * count for count in (2, 7, 5)]
+    for population in populations:
+        assert torch.equal(shortlist(population), first_action(population))
+    every = torch.cat(populations, 1)
+    assert shortlist.costs is not None
+    assert shortlist.finalists is not None
+    assert torch.equal(shortlist.costs, first_action(every).sort(1).values[:, :3])
+    assert torch.equal(first_action(shortlist.finalists), shortlist.costs)
+
+
+def test_costs_that_are_not_finite_never_reach_a_shortlist() -> None:
+    shortlist = Shortlist(lambda actions: torch.tensor([[torch.nan, 3.0, -torch.inf, 2.0]]), 2)
+    population = numbers(1, 4, 3, 1)
+    shortlist(population)
+    assert shortlist.finalists is not None
+    assert torch.equal(shortlist.finalists, population[:, [3, 1]])
+
+
+def test_finalists_are_judged_exactly_and_the_regret_is_what_the_rough_choice_would_have_cost() -> None:
+    exact = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, torch.nan, 8.0]])
+    rough = torch.tensor([[1.2, 1.1, 3.0, 4.0], [5.0, 6.0, 4.0, 8.0]])
+    shortlist = Shortlist(lambda actions: rough.gather(1, actions[:, :, 0, 0].long()), 3)
+    shortlist(torch.arange(4.0).expand(2, 4)[:, :, None, None])
+    verdict = shortlist.settle(lambda actions: exact.gather(1, actions[:, :, 0, 0].long()))
+    assert verdict.actions[:, 0, 0].tolist() == [0.0, 0.0]
+    assert verdict.cost.tolist() == [1.0, 5.0]
+    assert verdict.regret.tolist() == [1.0, torch.inf]
+    same = shortlist.settle(lambda actions: rough.gather(1, actions[:, :, 0, 0].long()))
+    assert same.regret.tolist() == [0.0, 0.0]
+
+
+def test_nothing_searched_is_nothing_to_judge() -> None:
+    with pytest.raises(UsageError, match="nothing was searched"):
+        Shortlist(first_action, 3).settle(first_action)

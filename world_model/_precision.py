@@ -1,0 +1,140 @@
+"""Cheaper arithmetic for imagining, where the processor has it, and what guards it.
+
+Matrix products in bf16, all else in fp32: residual streams, norms, attention weights and costs keep their digits. The search
+then ranks by slightly wrong costs, so the best sequences are judged once more in fp32 (`Shortlist`).
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from imagoal.errors import UsageError
+
+Precision = Literal["fp32", "bf16"]
+BF16_UNITS = ("amx_bf16", "avx512_bf16")
+"""Without one of these, bf16 is slower than fp32 on a CPU."""
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@cache
+def bf16_units() -> tuple[str, ...]:
+    """What this processor multiplies bf16 matrices with; empty if it has nothing for it, or does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return tuple(unit for unit in BF16_UNITS if unit in flags)
+
+
+def check(precision: Precision, device: torch.device) -> None:
+    """Refuse arithmetic that the device has no unit for.
+
+    Raises:
+        UsageError: bf16 on a CPU without it.
+    """
+    if precision == "bf16" and device.type == "cpu" and not bf16_units():
+        raise UsageError(
+            f"precision bf16: this processor has none of {', '.join(BF16_UNITS)}, it would be slower; use --precision fp32"
+        )
+
+
+def mixed(network: Network) -> Network:
+    """A copy whose linear layers multiply in bf16; what goes in and out of them stays fp32. Gradients flow as before."""
+    network = copy.deepcopy(network)
+    _mix(network)
+    return network
+
+
+def _mix(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if _is_product(child):
+            setattr(module, name, Mixed(child))
+        else:
+            _mix(child)
+
+
+class Mixed(nn.Module):
+    """Linear layers with weights in bf16, rounded once, and the activations between them."""
+
+    def __init__(self, product: nn.Module) -> None:
+        super().__init__()
+        self.product = product.bfloat16()
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values (..., in) to (..., out), fp32."""
+        product: Tensor = self.product(values.bfloat16())
+        return product.float()
+
+
+def _is_product(module: nn.Module) -> bool:
+    """Whether it is a linear layer, or several with nothing but activations between them."""
+    if isinstance(module, nn.Sequential):
+        return all(isinstance(part, nn.Linear) or not any(True for _ in part.parameters()) for part in module)
+    return isinstance(module, nn.Linear)
+
+
+class Shortlist:
+    """A cost function that remembers the best sequences that it was ever asked for, so that they can be judged again.
+
+    Attributes:
+        differentiable: as the cost function's.
+        finalists: (B, E, H, A'), the best so far, best first; None before the first call.
+        costs: (B, E), theirs.
+    """
+
+    def __init__(self, cost: Callable[[Tensor], Tensor], length: int, differentiable: bool = True) -> None:
+        self._cost, self._length, self.differentiable = cost, length, differentiable
+        self.finalists: Tensor | None = None
+        self.costs: Tensor | None = None
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """Costs (B, K) of actions (B, K, H, A')."""
+        costs = self._cost(actions)
+        self._remember(actions.detach(), costs.detach())
+        return costs
+
+    def settle(self, exact: Callable[[Tensor], Tensor]) -> "Verdict":
+        """Judge the finalists by a cost function that is exact.
+
+        Raises:
+            UsageError: no sequence of finite cost was seen.
+        """
+        if self.finalists is None:
+            raise UsageError("nothing was searched, so there is nothing to judge; plan with this cost function first")
+        costs = exact(self.finalists)
+        costs = torch.where(torch.isfinite(costs), costs, torch.inf)
+        lowest, index = costs.min(1)
+        return Verdict(_rows(self.finalists, index[:, None])[:, 0], lowest, costs[:, 0] - lowest)
+
+    def _remember(self, actions: Tensor, costs: Tensor) -> None:
+        costs = torch.where(torch.isfinite(costs), costs, torch.inf)
+        if self.finalists is not None and self.costs is not None:
+            actions, costs = torch.cat([self.finalists, actions], 1), torch.cat([self.costs, costs], 1)
+        self.costs, index = costs.topk(min(self._length, costs.shape[1]), dim=1, largest=False)
+        self.finalists = _rows(actions, index)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is best of the finalists, judged exactly.
+
+    Attributes:
+        actions: (B, H, A').
+        cost: (B,), theirs, exact.
+        regret: (B,), by how much the sequence that the search thought best is worse than this one, exact; 0 if it is the same.
+    """
+
+    actions: Tensor
+    cost: Tensor
+    regret: Tensor
+
+
+def _rows(actions: Tensor, index: Tensor) -> Tensor:
+    """Of sequences (B, K, H, A') those at an index (B, E), (B, E, H, A')."""
+    return actions[torch.arange(len(index), device=index.device)[:, None], index]
