@@ -1,8 +1,10 @@
 """What imagining costs, and how far it strays, by predictor; and what bf16 changes in a plan.
 
-    for P in mlp transformer streaming prefix; do
-        imagoal train --data DATA --encoder world_model/weights/Ball-latent/encoder --predictor $P \\
-            --future 8 --schedule.lr 2e-3 --run runs/predictors/$P
+    TRAIN="imagoal train --data DATA --encoder world_model/weights/Ball-latent/encoder --future 8 --schedule.lr 2e-3"
+    for P in mlp prefix; do $TRAIN --predictor $P --run runs/predictors/$P; done
+    for P in streaming transformer; do
+        $TRAIN --predictor $P --predictor.width 64 --predictor.depth 2 --predictor.history 3 \\
+            --schedule.batch 128 --schedule.steps 1000 --run runs/predictors/$P
     done
     python benchmarks/predictors.py DATA runs/predictors          (some minutes; DATA is a store of Ball)
 
