@@ -16,6 +16,7 @@ from imagoal.agents._types import Agent, Decision
 from imagoal.eval._bench_loop import Subject
 from imagoal.eval._bench_machine import fair_clock
 from imagoal.planning._types import CostFunction, PathCost, Plan, Planner
+from imagoal.planning._wrapped import Wrapped
 from imagoal.world_model._types import Observation, WorldModel
 
 
@@ -91,21 +92,21 @@ class Recorder:
         return cast(PathCost, self._cost)
 
 
-class Witness:
+class Witness(Wrapped):
     """A planner that keeps the last problem it was given."""
 
     problem: Problem
 
     def __init__(self, planner: Planner) -> None:
-        self._planner, self.horizon, self.needs = planner, planner.horizon, planner.needs
+        self.planner = planner
 
     def plan(
         self, cost: CostFunction, candidates: Tensor, generators: Sequence[Generator], deadline_ms: float | None = None
     ) -> Plan:
         """What the planner finds."""
         states, recorder = [generator.get_state() for generator in generators], Recorder(cost)
-        plan = self._planner.plan(recorder, candidates, generators, deadline_ms)
-        self.problem = Problem(self._planner, cost, candidates, states, recorder.populations)
+        plan = self.planner.plan(recorder, candidates, generators, deadline_ms)
+        self.problem = Problem(self.planner, cost, candidates, states, recorder.populations)
         return plan
 
 

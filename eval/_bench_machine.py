@@ -8,14 +8,12 @@ from statistics import median
 
 import torch
 
-from imagoal.eval import _result
+from imagoal.world_model._precision import bf16_units
 
 SIZE = 1024
 """Rows and columns of the matrices: large enough to keep the units busy, small enough to stay in a cache."""
 REPEATS = 3
 """Products in a burst."""
-BF16_UNITS = ("amx_bf16", "avx512_bf16")
-"""Without one of these bf16 is slower than fp32."""
 
 Clock = Callable[[], float]
 """Seconds."""
@@ -57,7 +55,7 @@ class Gemm:
 
 def has_bf16() -> bool:
     """Whether the processor multiplies bf16 matrices by itself."""
-    return any(unit in _result.hardware() for unit in BF16_UNITS)
+    return bool(bf16_units())
 
 
 def since_start(moment: float) -> float | None:

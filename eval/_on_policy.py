@@ -16,7 +16,8 @@ from imagoal.envs._collect import Observation as Shown
 from imagoal.envs._types import Floats, Frames, Rng
 from imagoal.errors import UsageError
 from imagoal.eval._build import Built, Request, build
-from imagoal.planning._types import CostFunction, Needs, Plan, Planner
+from imagoal.planning._types import CostFunction, Plan, Planner
+from imagoal.planning._wrapped import Wrapped
 from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._types import Observation
 
@@ -80,7 +81,7 @@ def _observation(frame: Frames, state: Floats, privileged: bool) -> Observation:
 
 
 @dataclass(frozen=True)
-class Exploring:
+class Exploring(Wrapped):
     """A planner whose plan is disturbed where it will be executed.
 
     An agent that acts on such a plan remembers what it really did, as its world model must be told; noise on the way from the
@@ -95,16 +96,6 @@ class Exploring:
     planner: Planner
     noise: float
     steps: int
-
-    @property
-    def horizon(self) -> int:
-        """Length H of a plan, in model steps."""
-        return self.planner.horizon
-
-    @property
-    def needs(self) -> Needs:
-        """What the cost function must offer."""
-        return self.planner.needs
 
     def plan(
         self, cost: CostFunction, candidates: Tensor, generators: Sequence[Generator], deadline_ms: float | None = None

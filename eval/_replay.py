@@ -11,18 +11,19 @@ from torch import Generator, Tensor
 
 from imagoal.agents._types import Agent, Decision, Planning
 from imagoal.envs import GoalEnv, make
-from imagoal.errors import DataError
+from imagoal.errors import DataError, UsageError
 from imagoal.eval import _result
 from imagoal.eval._build import Request, build
 from imagoal.eval._run import run_tasks
 from imagoal.eval._tasks import choose
-from imagoal.planning._types import CostFunction, Needs, Plan, Planner
+from imagoal.planning._types import CostFunction, Plan, Planner
+from imagoal.planning._wrapped import Wrapped
 from imagoal.progress import Progress
 from imagoal.world_model._types import Observation
 
 
 @dataclass
-class Counted:
+class Counted(Wrapped):
     """A planner that searches for as many iterations as it is told, plan by plan.
 
     Attributes:
@@ -32,16 +33,6 @@ class Counted:
 
     planner: Planner
     left: deque[int] = field(default_factory=deque)
-
-    @property
-    def horizon(self) -> int:
-        """Length H of a plan, in model steps."""
-        return self.planner.horizon
-
-    @property
-    def needs(self) -> Needs:
-        """What the cost function must offer."""
-        return self.planner.needs
 
     def plan(
         self, cost: CostFunction, candidates: Tensor, generators: Sequence[Generator], deadline_ms: float | None = None
@@ -78,7 +69,7 @@ def replay(env_name: str, request: Request, tasks_name: str, path: Path, options
 
     Raises:
         DataError: the result is damaged, or of other tasks, or of another agent than these flags ask for.
-        UsageError: names, places or sizes that do not go together.
+        UsageError: names, places or sizes that do not go together, or a planner that counts no iterations.
     """
     result, env = _result.load(path), make(env_name, options)
     tasks, built = choose(env, tasks_name), build(request, env)
@@ -86,6 +77,8 @@ def replay(env_name: str, request: Request, tasks_name: str, path: Path, options
     _check(result, tasks.first(len(lines)).hash, built.description, path)
     agent = built.agent
     if built.planning is not None:
+        if not hasattr(built.planning.planner, "iterations"):
+            raise UsageError(f"a {type(built.planning.planner).__name__} has no field iterations, by which plans are replayed")
         agent_class: Callable[[GoalEnv, Planning], Agent] = type(built.agent)
         agent = Replaying(partial(agent_class, env), built.planning, {line["seed"]: line["iterations"] for line in lines})
     other = []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,12 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
 def _commit() -> tuple[str | None, bool]:
-    """The commit that the code is at, and whether files differ from it; an installed copy has none."""
+    """The commit that the code is at, and whether files differ from it; an installed copy has none.
+
+    As it is when this process first asks, so that a result which it writes does not make the next one dirty.
+    """
     root = find.folder("eval").parent
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)

@@ -39,9 +39,7 @@ def check(precision: Precision, device: torch.device) -> None:
         UsageError: bf16 on a CPU without it.
     """
     if precision == "bf16" and device.type == "cpu" and not bf16_units():
-        raise UsageError(
-            f"precision bf16: this processor has none of {', '.join(BF16_UNITS)}, it would be slower; use --precision fp32"
-        )
+        raise UsageError(f"precision bf16: this processor has none of {', '.join(BF16_UNITS)}, it would be slower; choose fp32")
 
 
 def mixed(network: Network) -> Network:

@@ -1,12 +1,13 @@
 """A row that the clock decided can be run again without the clock."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from imagoal.cli import main
-from imagoal.errors import DataError
+from imagoal.errors import DataError, UsageError
 from imagoal.eval import _replay, _result
 from imagoal.eval._build import Request
 from imagoal.eval._evaluate import evaluate
@@ -42,6 +43,20 @@ def test_an_episode_that_goes_otherwise_is_named(tmp_path: Path, monkeypatch: py
     result["episodes"][1]["iterations"] = [1 for _ in result["episodes"][1]["iterations"]]
     monkeypatch.setattr(_result, "load", lambda _: result)
     assert _replay.replay("ball", request(), "dev", tmp_path, {}) == [1]
+
+
+def test_a_planner_that_counts_no_iterations_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = row(tmp_path, request())
+    monkeypatch.setattr(_replay, "_check", lambda *_: None)
+
+    class Uncounted:
+        horizon, needs, num_samples = 4, "values", 8
+
+    monkeypatch.setattr(
+        _replay, "build", lambda *_: SimpleNamespace(planning=SimpleNamespace(planner=Uncounted()), agent=None, description={})
+    )
+    with pytest.raises(UsageError, match="Uncounted has no field iterations"):
+        _replay.replay("ball", request(), "dev", path, {})
 
 
 def test_other_flags_or_tasks_are_refused(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_model_observes_exactly_and_imagines_roughly() -> None:
 
 def test_a_processor_without_bf16_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_precision, "bf16_units", lambda: ())
-    with pytest.raises(UsageError, match=r"precision bf16: this processor has none of amx_bf16, avx512_bf16.*--precision fp32"):
+    with pytest.raises(UsageError, match=r"precision bf16: this processor has none of amx_bf16, avx512_bf16.*choose fp32"):
         Latent(_frozen.build(PatchConv(size=8, width=4)), predictor("mlp"), 2, precision="bf16")
 
 
