@@ -3,6 +3,7 @@
 In one place: a cost that is not finite can never win, the best sequence is never lost, and time is kept.
 """
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -16,47 +17,61 @@ from imagoal.planning._types import CostFunction, Plan
 class Search:
     """One search: judges populations and remembers the best sequence.
 
-    Attributes:
-        best: (B, H, A'), the best sequence so far; the first proposal before anything was evaluated.
-        best_cost: (B,), its cost; +inf where nothing finite was found yet.
+    Planners may leave the box [-1, 1], and fit their distributions out there; the cost function sees the nearest actions in it.
     """
 
-    def __init__(self, cost: CostFunction, proposals: Tensor, deadline_ms: float | None = None) -> None:
-        """Begin, with proposals (B, E, H, A'); the clock of the deadline starts here."""
+    def __init__(self, cost: CostFunction, deadline_ms: float | None = None) -> None:
+        """Begin; the clock of the deadline starts here."""
         self._began = time.perf_counter()
         self._cost, self._deadline_ms = cost, deadline_ms
-        self.best = proposals[:, 0]
-        self.best_cost = proposals.new_full((proposals.shape[0],), torch.inf)
-        self._trace: list[Tensor] = []
+        self._seen: list[tuple[Tensor, Tensor]] = []  # the best of each population, best first, and their costs
+        self._before = 0  # how many populations there were before the first iteration
+        self._iterations = 0
         self._evaluations = 0
         self._cost_ms = 0.0
 
-    def rounds(self, iterations: int) -> Iterator[int]:
-        """Count iterations, up to `iterations` or the last that the deadline has room for. Each adds a point to the trace."""
-        longest = 0.0
+    @property
+    def best_cost(self) -> Tensor:
+        """(B,), the lowest cost so far; +inf where nothing finite was found yet."""
+        return torch.stack([costs[:, 0] for _, costs in self._seen]).amin(0)
+
+    def rounds(self, iterations: int, last_look: bool = True) -> Iterator[int]:
+        """Count iterations, up to `iterations` or the last that the deadline has room for. Each adds a point to the trace.
+
+        Args:
+            iterations: at most.
+            last_look: whether one more evaluation follows, for which room is kept as for a whole iteration.
+        """
+        self._before, longest = len(self._seen), 0.0
         for number in range(iterations):
             began = time.perf_counter()
             yield number
-            self._trace.append(self.best_cost)
+            self._iterations += 1
             longest = max(longest, _milliseconds_since(began))
-            if not self._on_time(2 * longest):  # another one, and a last look after it
+            if not self._on_time((1 + last_look) * longest):
                 return
 
     def evaluate(self, population: Tensor) -> Tensor:
-        """Costs (B, K) of a population (B, K, H, A') in [-1, 1]; +inf where the cost function gave no finite number.
+        """Costs (B, K) of a population (B, K, H, A'), one in each iteration; +inf where they are not finite.
 
         Raises:
             UsageError: the cost function returned another shape.
         """
-        began = time.perf_counter()
-        costs = self._cost(population)
-        self._cost_ms += _milliseconds_since(began)
-        self._evaluations += population.shape[1]
-        if costs.shape != population.shape[:2]:
-            raise UsageError(f"the cost has shape {tuple(costs.shape)}; expected {tuple(population.shape[:2])}")
-        costs = torch.where(torch.isfinite(costs), costs, torch.inf)
-        self._remember(population.detach(), costs.detach())
+        costs = self._judge(population)
+        lowest, index = costs.detach().min(1, keepdim=True)
+        self._seen.append((rows(population.detach(), index), lowest))
         return costs
+
+    def elect(self, population: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """As `evaluate`, but the `count` best (B, count, H, A') of the population, best first, and their costs (B, count).
+
+        Raises:
+            UsageError: the cost function returned another shape.
+        """
+        lowest, index = self._judge(population).detach().topk(count, dim=1, largest=False)
+        elites = rows(population, index)
+        self._seen.append((elites, lowest))
+        return elites, lowest
 
     def differentiate(self, population: Tensor) -> tuple[Tensor, Tensor]:
         """Costs (B, K) of a population (B, K, H, A') as `evaluate`, and their gradients (B, K, H, A').
@@ -82,29 +97,35 @@ class Search:
         Raises:
             NumericalError: a problem had no sequence of finite cost.
         """
-        lost = torch.isinf(self.best_cost).nonzero().flatten().tolist()
-        if lost:
-            raise NumericalError(
-                f"all {self._evaluations} sequences of problem {lost[0]} have a cost that is not finite; "
-                "check the world model and the observation it was given"
-            )
+        costs = torch.stack([costs[:, 0] for _, costs in self._seen], 1)
+        cost, index = costs.min(1, keepdim=True)
+        for problem, lowest in enumerate(cost[:, 0].tolist()):
+            if lowest == math.inf:
+                raise NumericalError(
+                    f"all {self._evaluations} sequences of problem {problem} have a cost that is not finite; "
+                    "check the world model and the observation it was given"
+                )
+        best = rows(torch.stack([best[:, 0] for best, _ in self._seen], 1), index).clamp(-1, 1)
         return Plan(
-            actions=self.best,
-            cost=self.best_cost,
-            keep=self.best[:, None],
-            trace=torch.stack(self._trace, 1),
-            iterations=len(self._trace),
+            actions=best[:, 0],
+            cost=cost[:, 0],
+            keep=best,
+            trace=costs.cummin(1).values[:, self._before : self._before + self._iterations],
+            iterations=self._iterations,
             evaluations=self._evaluations,
             on_time=self._on_time(),
             cost_ms=self._cost_ms,
         )
 
-    def _remember(self, population: Tensor, costs: Tensor) -> None:
-        lowest, index = costs.min(1)
-        winners = population[torch.arange(len(index), device=index.device), index]
-        better = lowest < self.best_cost
-        self.best = torch.where(better[:, None, None], winners, self.best)
-        self.best_cost = torch.where(better, lowest, self.best_cost)
+    def _judge(self, population: Tensor) -> Tensor:
+        """Costs (B, K) of what is in the box of a population (B, K, H, A'); +inf where they are not finite."""
+        began = time.perf_counter()
+        costs = self._cost(population.clamp(-1, 1))
+        self._cost_ms += _milliseconds_since(began)
+        self._evaluations += population.shape[1]
+        if costs.shape != population.shape[:2]:
+            raise UsageError(f"the cost has shape {tuple(costs.shape)}; expected {tuple(population.shape[:2])}")
+        return costs.nan_to_num(torch.inf, torch.inf, torch.inf)
 
     def _on_time(self, more_ms: float = 0.0) -> bool:
         """Whether the deadline is kept, also if there are so many more milliseconds to come."""
@@ -113,3 +134,8 @@ class Search:
 
 def _milliseconds_since(began: float) -> float:
     return (time.perf_counter() - began) * 1000
+
+
+def rows(sequences: Tensor, index: Tensor) -> Tensor:
+    """Of sequences (B, K, H, A') those at an index (B, E): (B, E, H, A')."""
+    return sequences.gather(1, index[..., None, None].expand(-1, -1, *sequences.shape[2:]))

@@ -19,8 +19,9 @@ class CEM:
     """The cross-entropy method: refit a normal distribution to the elites of its own samples.
 
     Rubinstein 1999 (doi 10.1023/A:1010091220143); de Boer et al. 2005 (doi 10.1007/s10479-005-5724-z); in planning with learned
-    models, Chua et al. 2018 (arXiv 1805.12114). Samples are clamped to [-1, 1]; the mean is evaluated beside the next samples,
-    the last one by itself, and the best sequence ever seen is returned (as in Pinneri et al. 2020, arXiv 2008.06389).
+    models, Chua et al. 2018 (arXiv 1805.12114). Samples are clamped to [-1, 1] for the cost alone: a distribution fitted to
+    clamped ones would never get quite to the bounds. The mean is evaluated beside the next samples, the last one by itself, and
+    the best sequence ever seen is returned (as in Pinneri et al. 2020, arXiv 2008.06389).
     Unlike there, elites are not carried over to the next iteration: with 64 samples it brought nothing.
     """
 
@@ -68,30 +69,25 @@ class CEM:
             NumericalError: a problem has no sequence of finite cost.
         """
         proposals = check_proposals(candidates, self.horizon, self.num_samples, generators)
-        search = Search(cost, proposals, deadline_ms)
+        search = Search(cost, deadline_ms)
         mean = proposals[:, :1]
         std = torch.full_like(mean, self.init_std)
         for _ in search.rounds(self.iterations):
-            count = self.num_samples - proposals.shape[1]
-            samples = mean + std * correlated(generators, count, mean, self.correlation, self.block)
-            population = torch.cat([proposals, samples.clamp(-1, 1)], 1)
-            elites = best(population, search.evaluate(population), self.num_elites, search.best)
-            mean, std = self._refit(elites, mean, std)
+            noise = correlated(generators, self.num_samples - proposals.shape[1], mean, self.correlation, self.block)
+            elites, costs = search.elect(torch.cat([proposals, torch.addcmul(mean, std, noise)], 1), self.num_elites)
+            mean, std = refit(elites, costs, mean, std, self.momentum, self.min_std)
             proposals = mean
         search.evaluate(mean)
         return search.result()
 
-    def _refit(self, elites: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (B, 1, H, A') of elites (B, E, H, A'), moved from the old ones by 1 - momentum."""
-        new_mean = elites.mean(1, keepdim=True)
-        new_std = (elites - new_mean).square().mean(1, keepdim=True).sqrt()
-        mean = self.momentum * mean + (1 - self.momentum) * new_mean
-        std = self.momentum * std + (1 - self.momentum) * new_std
-        return mean, std.clamp_min(self.min_std)
 
+def refit(elites: Tensor, costs: Tensor, mean: Tensor, std: Tensor, momentum: float, min_std: float) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (B, 1, H, A') of elites (B, E, H, A'), moved from the old ones by 1 - momentum.
 
-def best(population: Tensor, costs: Tensor, count: int, substitute: Tensor) -> Tensor:
-    """The `count` sequences (B, count, H, A') of lowest cost (B, K); `substitute` (B, H, A') for those of infinite cost."""
-    lowest, index = costs.topk(count, dim=1, largest=False)
-    elites = population[torch.arange(len(index), device=index.device)[:, None], index]
-    return torch.where(torch.isfinite(lowest)[..., None, None], elites, substitute[:, None])
+    An elite of infinite cost (B, E) counts as the old mean.
+    """
+    elites = torch.where((costs < torch.inf)[..., None, None], elites, mean)
+    new_std, new_mean = torch.std_mean(elites, 1, correction=0, keepdim=True)
+    if momentum:
+        new_mean, new_std = new_mean.lerp(mean, momentum), new_std.lerp(std, momentum)
+    return new_mean, new_std.clamp_min(min_std)

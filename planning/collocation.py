@@ -88,7 +88,7 @@ class Collocation:
         noise = correlated(generators, self.num_samples - proposals.shape[1], proposals, self.correlation, self.block)
         starts = torch.cat([proposals, (proposals[:, :1] + self.init_std * noise).clamp(-1, 1)], 1)
         rollouts = Rollouts(cost)
-        search = Search(rollouts, proposals, deadline_ms)
+        search = Search(rollouts, deadline_ms)
         costs = search.evaluate(starts)
         pair = Pair(self, cost, starts, rollouts.paths, costs)
         for _ in search.rounds(self.iterations):

@@ -57,7 +57,7 @@ class Gradient:
         """
         check_needs(self, cost.differentiable)
         proposals = check_proposals(candidates, self.horizon, self.num_samples, generators)
-        search = Search(cost, proposals, deadline_ms)
+        search = Search(cost, deadline_ms)
         samples = proposals[:, :1] + self.init_std * normal(generators, self.num_samples - proposals.shape[1], proposals)
         descent = Descent(torch.cat([proposals, samples.clamp(-1, 1)], 1), self.lr)
         for _ in search.rounds(self.iterations):

@@ -10,8 +10,9 @@ from torch import Generator, Tensor
 from imagoal.errors import UsageError
 from imagoal.planning._checks import check_field, check_proposals
 from imagoal.planning._noise import coloured
-from imagoal.planning._search import Search
+from imagoal.planning._search import Search, rows
 from imagoal.planning._types import CostFunction, Needs, Plan
+from imagoal.planning.cem import refit
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ICEM:
             NumericalError: a problem has no sequence of finite cost.
         """
         proposals = check_proposals(candidates, self.horizon, self.num_samples, generators)
-        search = Search(cost, proposals, deadline_ms)
+        search = Search(cost, deadline_ms)
         swarm = Swarm(self, proposals)
         for number in search.rounds(self.iterations):
             swarm.improve(search, generators, number)
@@ -111,10 +112,9 @@ class Swarm:
         setting = self._settings
         size = max(2 * setting.num_elites, int(setting.num_samples * setting.decay**-number))
         noise = coloured(generators, size - self._proposals.shape[1], self.mean, setting.beta, setting.block)
-        population = torch.cat([self._proposals, (self.mean + self._std * noise).clamp(-1, 1)], 1)
+        population = torch.cat([self._proposals, torch.addcmul(self.mean, self._std, noise)], 1)
         self.select(population, search.evaluate(population), setting.num_kept)
-        elites = torch.where(torch.isfinite(self._costs)[..., None, None], self.elites, search.best[:, None])
-        self._refit(elites)
+        self.mean, self._std = refit(self.elites, self._costs, self.mean, self._std, setting.momentum, setting.min_std)
         self._proposals = self.mean
 
     def select(self, population: Tensor, costs: Tensor, old: int) -> None:
@@ -122,16 +122,9 @@ class Swarm:
         population = torch.cat([self.elites[:, :old], population], 1)
         costs = torch.cat([self._costs[:, :old], costs], 1)
         self._costs, index = costs.topk(self._settings.num_elites, dim=1, largest=False)
-        self.elites = population[torch.arange(len(index), device=index.device)[:, None], index]
+        self.elites = rows(population, index)
 
     def keep(self, plan: Plan) -> Plan:
         """The plan, with elites worth proposing next time behind its actions."""
-        return replace(plan, keep=torch.cat([plan.actions[:, None], self.elites[:, 1 : self._settings.num_kept]], 1))
-
-    def _refit(self, elites: Tensor) -> None:
-        """Move mean and standard deviation to those of elites (B, E, H, A'), by 1 - momentum."""
-        momentum = self._settings.momentum
-        centre = elites.mean(1, keepdim=True)
-        spread = (elites - centre).square().mean(1, keepdim=True).sqrt()
-        self.mean = momentum * self.mean + (1 - momentum) * centre
-        self._std = (momentum * self._std + (1 - momentum) * spread).clamp_min(self._settings.min_std)
+        elites = self.elites[:, 1 : self._settings.num_kept].clamp(-1, 1)
+        return replace(plan, keep=torch.cat([plan.actions[:, None], elites], 1))

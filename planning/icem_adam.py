@@ -51,12 +51,12 @@ class ICEMAdam(ICEM):
         """
         check_needs(self, cost.differentiable)
         proposals = check_proposals(candidates, self.horizon, self.num_samples, generators)
-        search = Search(cost, proposals, deadline_ms)
+        search = Search(cost, deadline_ms)
         swarm, descent = Swarm(self, proposals), Descent(proposals, self.lr)
         for number in search.rounds(self.iterations):
             if number < self.sampling:
                 swarm.improve(search, generators, number)
-                starts = torch.cat([swarm.mean, swarm.elites[:, : self.num_refined - 1]], 1)
+                starts = torch.cat([swarm.mean, swarm.elites[:, : self.num_refined - 1]], 1).clamp(-1, 1)
                 descent = Descent(starts, self.lr)
             else:
                 descent.step(search)

@@ -68,15 +68,14 @@ class MPPI:
             NumericalError: a problem has no sequence of finite cost.
         """
         proposals = check_proposals(candidates, self.horizon, self.num_samples, generators)
-        search = Search(cost, proposals, deadline_ms)
+        search = Search(cost, deadline_ms)
         mean = proposals[:, :1]
         std = self.init_std
         for _ in search.rounds(self.iterations):
-            count = self.num_samples - proposals.shape[1]
-            samples = mean + std * correlated(generators, count, mean, self.correlation, self.block)
-            population = torch.cat([proposals, samples.clamp(-1, 1)], 1)
-            weights = weigh(search.evaluate(population), self.temperature)
-            mean = (weights[..., None, None].to(population) * population).sum(1, keepdim=True).clamp(-1, 1)
+            noise = correlated(generators, self.num_samples - proposals.shape[1], mean, self.correlation, self.block)
+            population = torch.cat([proposals, mean + std * noise], 1)
+            weights = weigh(search.evaluate(population), self.temperature).to(population)
+            mean = (weights[..., None, None] * population).sum(1, keepdim=True).clamp(-1, 1)
             std = max(self.min_std, self.std_decay * std)
             proposals = mean
         search.evaluate(mean)

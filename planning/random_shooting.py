@@ -44,8 +44,8 @@ class RandomShooting:
             NumericalError: a problem has no sequence of finite cost.
         """
         proposals = check_proposals(candidates, self.horizon, self.num_samples, generators)
-        search = Search(cost, proposals, deadline_ms)
-        for _ in search.rounds(self.iterations):
+        search = Search(cost, deadline_ms)
+        for _ in search.rounds(self.iterations, last_look=False):
             samples = uniform(generators, self.num_samples - proposals.shape[1], proposals)
             search.evaluate(torch.cat([proposals, samples], 1))
             proposals = proposals[:, :0]  # evaluated once

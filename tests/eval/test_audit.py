@@ -35,7 +35,7 @@ from imagoal.world_model._types import Label, Predictor
 from imagoal.world_model.latent import Latent
 
 COUNT, BLOCK = 24, 2
-PLANNER = CEM(horizon=2, num_samples=32, num_elites=4, iterations=3)
+PLANNER = CEM(horizon=2, num_samples=24, num_elites=4, iterations=3)
 
 
 class See(GoalEnv):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from imagoal.planning import CEM, MPPI
-from imagoal.planning.cem import best
+from imagoal.planning.cem import refit
 from imagoal.planning.mppi import weigh
 
 
@@ -45,14 +45,16 @@ def test_momentum_keeps_a_part_of_the_old_mean() -> None:
 
 
 def test_an_elite_of_infinite_cost_is_replaced() -> None:
-    population = torch.arange(4.0).reshape(1, 4, 1, 1)
-    elites = best(population, torch.tensor([[torch.inf, 2.0, torch.inf, 1.0]]), 3, torch.full((1, 1, 1), 9.0))
-    assert elites.flatten().tolist() == [3, 1, 9]
+    elites = torch.tensor([3.0, 1.0, 7.0]).reshape(1, 3, 1, 1)
+    old = torch.full((1, 1, 1, 1), 2.0)
+    mean, std = refit(elites, torch.tensor([[1.0, 2.0, torch.inf]]), old, old, momentum=0.0, min_std=0.0)
+    assert mean.item() == 2.0
+    assert std.item() == pytest.approx((2 / 3) ** 0.5)
 
 
 def test_mppi_evaluates_the_weighted_mean_next() -> None:
     cost = Recorded(0.4)
-    MPPI(horizon=2, iterations=2, temperature=0.3).plan(cost, torch.zeros(1, 1, 2, 2), seeded())
+    MPPI(horizon=2, iterations=2, temperature=0.3, init_std=0.2).plan(cost, torch.zeros(1, 1, 2, 2), seeded())
     first, second, last = cost.asked
     weights = weigh(cost(first), 0.3)[0].float()
     assert torch.allclose(second[0, 0], torch.einsum("k,kha->ha", weights, first[0]), atol=1e-6)
@@ -88,7 +90,7 @@ def test_towards_temperature_zero_mppi_moves_to_the_best_sample() -> None:
 
 def test_towards_infinite_temperature_mppi_moves_to_the_plain_mean() -> None:
     cost = Recorded(0.4)
-    MPPI(horizon=2, temperature=1e9, iterations=1).plan(cost, torch.zeros(1, 1, 2, 2), seeded())
+    MPPI(horizon=2, temperature=1e9, iterations=1, init_std=0.2).plan(cost, torch.zeros(1, 1, 2, 2), seeded())
     samples, mean = cost.asked
     assert torch.allclose(mean[0, 0], samples[0].mean(0), atol=1e-6)
 

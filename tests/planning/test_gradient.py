@@ -40,7 +40,7 @@ def starts(count: int = 4) -> Tensor:
 
 def followed(cost: Recorded, begin: Tensor, steps: int, lr: float = 0.05) -> list[Tensor]:
     """Where sequences are after each step."""
-    search, descent = Search(cost, begin), Descent(begin, lr)
+    search, descent = Search(cost), Descent(begin, lr)
     places = []
     for _ in search.rounds(steps):
         descent.step(search)

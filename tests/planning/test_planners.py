@@ -105,6 +105,14 @@ def test_an_optimum_outside_the_box_is_approached_within_it(name: str) -> None:
     assert plan.cost.item() < (40 if name == "random_shooting" else 28)  # the corner costs 24, doing nothing 54
 
 
+@pytest.mark.parametrize("name", ["cem", "icem", "mppi"])
+def test_a_distribution_gets_quite_to_the_bounds(name: str) -> None:
+    """One fitted to clamped samples would stay inside by about its standard deviation."""
+    cost = quadratic(3.0)
+    planner(name, num_samples=64, iterations=20).plan(cost, zeros(), generators(0))
+    assert cost.asked[-1][0, 0].min() > 0.999  # the mean, beside the last samples or alone
+
+
 @planners
 def test_never_worse_than_the_best_candidate(name: str) -> None:
     candidates = torch.rand(4, 6, HORIZON, ACTION, generator=generators(3)[0]) * 2 - 1
@@ -317,12 +325,20 @@ def test_a_deadline_ends_the_search_and_one_iteration_is_always_done(name: str) 
 
 
 @pytest.mark.parametrize(
-    ("deadline_ms", "iterations", "on_time"), [(45, 3, True), (25, 1, True), (19, 1, False), (999, 5, True)]
+    ("name", "deadline_ms", "iterations", "on_time"),
+    [
+        ("cem", 45, 3, True),
+        ("cem", 25, 1, True),
+        ("cem", 19, 1, False),
+        ("cem", 999, 5, True),
+        ("random_shooting", 45, 4, True),
+        ("random_shooting", 9, 1, False),
+    ],
 )
 def test_no_iteration_begins_that_would_end_too_late(
-    monkeypatch: pytest.MonkeyPatch, deadline_ms: float, iterations: int, on_time: bool
+    monkeypatch: pytest.MonkeyPatch, name: str, deadline_ms: float, iterations: int, on_time: bool
 ) -> None:
-    """Each look at the cost takes 10 ms: one an iteration, and one at the mean in the end."""
+    """Each look at the cost takes 10 ms: one an iteration, and for CEM one at the mean in the end."""
     seconds = 0.0
 
     class Slow:
@@ -334,7 +350,7 @@ def test_no_iteration_begins_that_would_end_too_late(
             return actions.square().sum((2, 3))
 
     monkeypatch.setattr(_search.time, "perf_counter", lambda: seconds)
-    found = planner("cem", iterations=5).plan(Slow(), zeros(), generators(0), deadline_ms=deadline_ms)
+    found = planner(name, iterations=5).plan(Slow(), zeros(), generators(0), deadline_ms=deadline_ms)
     assert (found.iterations, found.on_time) == (iterations, on_time)
 
 
