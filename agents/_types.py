@@ -72,6 +72,8 @@ class Decision:
             `check`, if the last plan was held against the world before. Of a plan that was kept, `check` alone. Else empty.
         plan: what the planner found, if one was asked at this step.
         cost: (B,) of that plan.
+        regret: (B,), of a plan that was searched at a lower precision: by how much the sequence that this search thought best
+            is worse than the plan, which is the best of its finalists in fp32, by the fp32 cost.
         imagine: until the next `act`, gives the future (B, H, ...) that this plan is thought to lead to, at the world model's
             place. A recorder calls it; nothing is imagined again otherwise.
     """
@@ -80,6 +82,7 @@ class Decision:
     milliseconds: Mapping[str, float]
     plan: Plan | None = None
     cost: Tensor | None = None
+    regret: Tensor | None = None
     imagine: Callable[[], Tensor] | None = None
 
 

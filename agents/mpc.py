@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from imagoal.agents._finals import Finals
 from imagoal.agents._types import Decision, Planning
 from imagoal.envs._types import GoalEnv
 from imagoal.errors import UsageError
@@ -14,6 +16,7 @@ from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._checks import check_needs
 from imagoal.planning._goal_cost import GoalCost
 from imagoal.planning._types import Plan
+from imagoal.world_model._precision import is_rough
 from imagoal.world_model._types import Observation, Past, State, shows_paths
 
 
@@ -22,14 +25,19 @@ class MPC:
 
     Each plan starts from the last one, shifted, and from doing nothing. A plan's randomness follows from the episode's seed
     and the step alone, so that a result does not depend on what it was batched with. With `surprise`, a plan is kept, as far
-    as it goes, while the world behaves as it imagined.
+    as it goes, while the world behaves as it imagined. A model of lower precision searches only; fp32 chooses and imagines.
     """
 
     def __init__(self, env: GoalEnv, planning: Planning | None) -> None:
         if planning is None:
             raise UsageError("the mpc agent needs a world model; name one with --world-model")
         check_needs(planning.planner, _differentiable(planning), shows_paths(planning.model))
-        self.planning = planning
+        if is_rough(planning.model) and planning.planner.needs == "path":
+            raise UsageError(
+                f"{type(planning.planner).__name__} with precision {planning.model.precision}; expected fp32, or another "
+                "planner, since paths are only followed in fp32"
+            )
+        self.planning, self.finals = planning, Finals(planning.planner)
         self.privileged = planning.model.privileged or planning.at == "state"
 
     def reset(self, goal: Observation, seeds: Sequence[int]) -> None:
@@ -46,11 +54,13 @@ class MPC:
             raise UsageError(
                 f"surprise = {setting.surprise} for {len(seeds)} episodes side by side; expected one at a time: use --batch 1"
             )
-        self.goal_cost = GoalCost.aim(setting.model, goal, setting.at, setting.chain, setting.distance, setting.over)
+        exact = setting.model.exact if is_rough(setting.model) else setting.model
+        self.goal_cost = GoalCost.aim(exact, goal, setting.at, setting.chain, setting.distance, setting.over)
         self.seeds = list(seeds)
         self.frames: list[Tensor] = []  # one per model step
         self.actions: list[Tensor] = []  # one per env step
         self.plan: Plan | None = None
+        self.regret: Tensor | None = None  # of the plan, if its search was rough
         self.planned_at = 0  # the env step at which the plan was made, and of which the belief is
         self.belief: State | None = None
         self.path: Tensor | None = None  # that the plan is thought to lead to, once somebody asked
@@ -67,7 +77,7 @@ class MPC:
         action = self.plan.actions.reshape(len(self.seeds), self.planning.planner.horizon * block, -1)[:, since]
         self.actions.append(action)
         if since == 0:
-            return Decision(action, milliseconds, self.plan, self.plan.cost, self.imagine)
+            return Decision(action, milliseconds, self.plan, self.plan.cost, self.regret, self.imagine)
         return Decision(action, milliseconds)
 
     @torch.no_grad()
@@ -128,12 +138,22 @@ class MPC:
         generators = [_generator(seed, number) for seed in self.seeds]
         deadline = setting.deadline_ms
         left = None if deadline is None else max(0.0, deadline - 1000 * (time.perf_counter() - began))
-        self.plan = setting.planner.plan(self.goal_cost.bind(self.belief), candidates, generators, left)
+        self.plan, self.regret = self._search(self.belief, candidates, generators, left)
         self.planned_at, self.path = len(self.actions), None
         whole, before = (1000 * (moment - began) for moment in (time.perf_counter(), encoded))
         rollout = self.plan.cost_ms
         times = {"plan": whole, "encode": before - checked, "rollout": rollout, "refit": whole - before - rollout} | check
         return times if deadline is None else times | {"deadline": deadline}
+
+    def _search(
+        self, belief: State, candidates: Tensor, generators: Sequence[torch.Generator], deadline_ms: float | None
+    ) -> tuple[Plan, Tensor | None]:
+        """A plan, and the regret of its search if that was rough."""
+        model, exact = self.planning.model, self.goal_cost.bind(belief)
+        if not is_rough(model):
+            return self.planning.planner.plan(exact, candidates, generators, deadline_ms), None
+        rough = replace(self.goal_cost, model=model).bind(belief)
+        return self.finals.plan(rough, exact, candidates, generators, deadline_ms)
 
     def _past(self, state: Tensor | None, new: int | None) -> Past:
         """The last frames that the model looks at, and the action blocks between them."""

@@ -7,35 +7,42 @@
             --schedule.batch 128 --schedule.steps 1000 --run runs/predictors/$P
     done
     python benchmarks/predictors.py DATA runs/predictors          (some minutes; DATA is a store of Ball)
+    python benchmarks/predictors.py precision ball=runs/predictors/mlp push=Push-latent      (any ENV=MODEL; some minutes)
 
 Milliseconds of CPU time on one thread for 8 imagined steps of 64 and of 300 candidates, medians of rounds in which all take
 turns; `faster` is the median of the ratios within the rounds. The error is that of the probed position after 8 imagined steps
 in held-out episodes. Below: our transformers in the size that LeWM was published with (arXiv 2603.19312), random weights, so
 for speed alone: 5 steps, against whole windows computed anew in each step. Writes `benchmarks/results/predictors.table.json`.
 
-And what bf16 changes: for CEM's default plans from the first frames of tasks of Ball, by how much the fp32 cost of a plan that
-was searched in bf16 is above that of the same search in fp32, before and after the finalists are judged in fp32; in percent of
-what the fp32 plan gains over doing nothing, all tasks together. Writes `benchmarks/results/precision.table.json`.
+And what bf16 changes: for plans from the first frames of tasks, with the settings that the env is planned with, by how much
+the fp32 cost of a plan that was searched in bf16 is above that of the same search in fp32, before and after the finalists are
+judged in fp32; in percent of what the fp32 plan gains over doing nothing, all tasks together. Rounding sends a short search
+elsewhere, to better plans or worse, so an fp32 search that draws otherwise stands beside it. Intervals are bootstrapped over
+the tasks, 95 %. Writes `benchmarks/results/precision.table.json`.
 """
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from imagoal.envs import make
+from imagoal.agents._types import Planning
+from imagoal.commands.eval import Eval
+from imagoal.envs import GoalEnv, make
 from imagoal.envs._cache import open_cache
 from imagoal.envs._store import Store
+from imagoal.envs._types import Floats
 from imagoal.eval import _result
-from imagoal.planning._goal_cost import GoalCost
-from imagoal.planning.cem import CEM
-from imagoal.world_model import _model, _precision, _probe, _train
-from imagoal.world_model._chain import Chain
+from imagoal.eval._build import build
+from imagoal.flags import parse
+from imagoal.planning import CostFunction, GoalCost, no_op
+from imagoal.world_model import Latent, _model, _precision, _probe, _train
 from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._latents import encode_all
 from imagoal.world_model._types import Memory, Observation, Past, Predictor
@@ -49,6 +56,10 @@ STEPS, CANDIDATES, WINDOWS, TASKS, FINALISTS = 8, (64, 300), 6000, 40, 8
 PUBLISHED = {"width": 192, "depth": 6, "heads": 16, "head_size": 64, "mlp_size": 2048}
 PUBLISHED_STEPS, PUBLISHED_SIZE, PUBLISHED_ACTIONS = 5, 192, 10
 COLUMNS = ["predictor", "weights", "ms, 64", "ms, 300", "faster, 64", "faster, 300", "error cm"]
+REGRETS = [
+    "env", "predictor", "tokens", "parameters", "planner", "regret %", "from", "to", "judged: regret %", "from", "to",
+    "another draw, fp32: regret %", "from", "to",
+]  # fmt: skip
 
 Row = list[object]
 Unroll = Callable[[Memory, Tensor], object]
@@ -64,8 +75,15 @@ def main(data: Path, runs: Path) -> None:
     }
     rows = [*trained(folders, errors(data, folders)), *published()]
     show("predictors", COLUMNS, rows, settings | {"steps": STEPS, "windows": WINDOWS})
-    columns = ["predictor", "regret %", "regret %, judged", "highest %, judged"]
-    show("precision", columns, regrets(folders), settings | {"tasks": TASKS, "finalists": FINALISTS})
+
+
+def precision(models: Sequence[str]) -> None:
+    """The other table, of models as ENV=MODEL."""
+    torch.set_num_threads(1)
+    units = list(_precision.bf16_units())
+    absent: Row = ["not measured", *[None] * (len(REGRETS) - 1)]
+    rows = [regrets(*each.split("=", 1)) for each in models] if units else [absent]
+    show("precision", REGRETS, rows, {"bf16": units, "tasks": TASKS, "finalists": FINALISTS})
 
 
 def show(table: str, columns: list[str], rows: list[Row], settings: Mapping[str, object]) -> None:
@@ -175,33 +193,48 @@ def parameters(network: Predictor) -> str:
     return f"{count / 1e6:.1f} M" if count > 1e6 else f"{count / 1e3:.0f} k"
 
 
-def regrets(folders: Mapping[str, _model.LatentFolder]) -> list[Row]:
-    if not _precision.bf16_units():
-        return [["not measured", None, None, None]]
-    return [[name, *regret(folder)] for name, folder in folders.items()]
+def regrets(name: str, model: str) -> Row:
+    """What searching in bf16 loses, by a model of an env, with the settings that the env is planned with."""
+    env, config = make(name), _model.load(model).config
+    built = build(parse(Eval, ["--env", name, "--world-model", model], "eval").request(), env)
+    planning, planner = built.planning, built.description["planner"]
+    assert planning is not None
+    assert isinstance(planning.model, Latent)
+    losses = np.array([loss(env, planning, planning.model, task) for task in range(TASKS)])
+    budget = f"{planner['name']} {planner['num_samples']} x {planner['iterations']}, H {planner['horizon']}"
+    size = parameters(planning.model.predictor)
+    return [name, config["predictor"]["name"], config["tokens"], size, budget, *shares(losses)]
 
 
 @torch.no_grad()
-def regret(folder: _model.LatentFolder) -> list[object]:
-    """Percent that searching in bf16 loses; that after the finalists were judged in fp32, and at most on one task."""
-    env, planner, lost, judged, gained = make("ball"), CEM(), [], [], []
-    for task in range(TASKS):
-        shown, _ = env.reset(seed=task)
-        frames = {name: to_tensor(shown[name][None]) for name in ("image", "goal")}
-        chain = Chain(encoder=folder.encoder, probe=folder.probe)
-        aimed = GoalCost.aim(folder.model, Observation(frames["goal"]), "latent", chain, folder.metrics["slowness"])
-        state = folder.model.observe(Past(frames["image"][None], torch.zeros(1, 0, 2)), [task])
-        exact = aimed.bind(state)
-        rough = _precision.Shortlist(replace(aimed, model=replace(folder.model, precision="bf16")).bind(state), FINALISTS)
-        idle = torch.zeros(1, 1, planner.horizon, 2)
-        best = planner.plan(exact, idle, [Generator().manual_seed(task)]).cost
-        found = planner.plan(rough, idle, [Generator().manual_seed(task)])
-        lost.append(float(exact(found.actions[:, None])[0, 0] - best))
-        judged.append(float(rough.settle(exact).cost - best))
-        gained.append(float(exact(idle)[0, 0] - best))
-    worst = max(100 * loss / gain for loss, gain in zip(judged, gained, strict=True) if gain > 0)
-    return [100 * sum(lost) / sum(gained), 100 * sum(judged) / sum(gained), worst]
+def loss(env: GoalEnv, planning: Planning, model: Latent, task: int) -> list[float]:
+    """What a first plan loses by searching in bf16; once judged; by drawing otherwise, in fp32; and what fp32 gains at all."""
+    shown, _ = env.reset(seed=task)
+    now, goal = (to_tensor(shown[name][None]) for name in ("image", "goal"))
+    idle = no_op(1, planning.planner.horizon, model.action_size)
+    aimed = GoalCost.aim(model, Observation(goal), planning.at, planning.chain, planning.distance, planning.over)
+    state = model.observe(Past(now[:, None], torch.zeros(1, 0, model.action_size)), [task])
+    exact, rough = aimed.bind(state), replace(aimed, model=replace(model, precision="bf16")).bind(state)
+    listed = _precision.Shortlist(rough, FINALISTS)
+
+    def found(cost: CostFunction, seed: int) -> float:
+        plan = planning.planner.plan(cost, idle, [Generator().manual_seed(seed)])
+        return float(exact(plan.actions[:, None]))
+
+    best, rounded, other = found(exact, task), found(listed, task), found(exact, TASKS + task)
+    return [rounded - best, float(listed.settle(exact).cost) - best, other - best, float(exact(idle)) - best]
+
+
+def shares(losses: Floats) -> Row:
+    """Percent lost of what is gained, each with its interval, from losses and the gain of each task, (TASKS, 3 + 1)."""
+    drawn = np.random.default_rng(0).integers(0, len(losses), (10_000, len(losses)))
+    sums = np.concatenate([losses.sum(0)[None], losses[drawn].sum(1)])
+    percent = 100 * sums[:, :3] / sums[:, 3:]
+    return list(np.stack([percent[0], *np.percentile(percent[1:], [2.5, 97.5], 0)], 1).flatten().tolist())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[1] == "precision":
+        precision(sys.argv[2:])
+    else:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))

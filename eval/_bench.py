@@ -12,6 +12,7 @@ from imagoal.eval._bench_budget import Budgets, under_budgets
 from imagoal.eval._bench_loop import Subject, Timing, time_plans
 from imagoal.eval._bench_rows import make_rows
 from imagoal.eval._evaluate import peak_mb
+from imagoal.world_model._precision import bf16_units
 
 SCHEMA = "imagoal.bench/1"
 
@@ -21,8 +22,9 @@ DEFINITIONS = {
     "ratios": "of CPU time where there is one thread, else of wall time; medians, what is compared taking turns",
     "flops_per_plan": "torch.utils.flop_counter over a whole warm plan of B problems: matrix products, convolutions, attention",
     "flops_per_step": "torch.utils.flop_counter over one rollout, per sequence and imagined step",
-    "cost_calls_per_plan": "calls of the cost function, each for a whole population",
-    "network_calls_per_plan": "calls of the predictor's last layer, each for a whole population",
+    "precision": "of the matrix products in a search; FLOPs, evaluations and times include judging its finalists in fp32",
+    "cost_calls_per_plan": "calls of the cost function in a search, each for a whole population",
+    "network_calls_per_plan": "calls of the predictor's last layer in a search, each for a whole population",
     "floor_ms": f"flops_per_plan / median rate of {_bench_machine.SIZE}^3 matrix products in the same run on as many threads",
     "share_of_floor": "floor_ms / median time of a plan",
     "overhead": "a search / only calling its cost function as often with the same sequences",
@@ -57,6 +59,7 @@ def bench(what: Subject, timing: Timing, budgets: Budgets | None, cpus: int) -> 
     machine = {
         "cpus": cpus,
         "threads": list(timing.threads),
+        "bf16_units": list(bf16_units()),
         "load": {"start": load, "end": _bench_machine.load()},
         "busy": _bench_machine.busy(load, max(timing.threads), cpus, _stretch(rows)),
         "peak_mb": round(peak_mb(), 1),
@@ -75,6 +78,7 @@ def _setting(what: Subject, timing: Timing, budgets: Budgets | None) -> dict[str
         "env_options": dict(what.env.options),
         "agent": dict(what.description),
         "tasks": tasks,
+        "precision": getattr(what.planning.model, "precision", None),
         "actions_per_plan": what.planning.replan_every,
         "timing": asdict(timing),
         "budgets": asdict(budgets) if budgets else None,

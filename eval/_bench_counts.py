@@ -17,6 +17,7 @@ from imagoal.eval._bench_loop import Subject
 from imagoal.eval._bench_machine import fair_clock
 from imagoal.planning._types import CostFunction, PathCost, Plan, Planner
 from imagoal.planning._wrapped import Wrapped
+from imagoal.world_model._precision import Shortlist
 from imagoal.world_model._types import Observation, WorldModel
 
 
@@ -27,8 +28,8 @@ class Counts:
     Attributes:
         evaluations: cost evaluations per problem.
         cost_calls: calls of the cost function, for whole populations.
-        network_calls: of the predictor's last layer, each for a whole population: forward passes, whichever of its methods
-            makes them. None if the world model has no such network.
+        network_calls: of the last layer of the predictor at the search's precision, each for a whole population: forward
+            passes, whichever of its methods makes them. None if the world model has no such network.
         flops: multiplications and additions of the matrix products, convolutions and attentions in all of the plan: encoding,
             rollout, cost. Other operations are not counted. None if there were none, as in a simulator.
         flops_per_step: the same in a rollout of the plan's proposals, per sequence and imagined step.
@@ -141,7 +142,7 @@ def count(what: Subject, batch: int) -> tuple[Counts, Problem]:
     what.play(counted, range(batch), planning.replan_every + 1)
     problem = witness.problem
     with FlopCounterMode(display=False) as flops:
-        cast(PathCost, problem.cost).imagine(problem.candidates)
+        _inside(problem.cost).imagine(problem.candidates)
     steps = flops.get_total_flops() / problem.candidates[..., 0].numel()
     calls, network = len(problem.populations), counted.calls or None
     return Counts(counted.plan.evaluations, calls, network, counted.flops or None, steps or None), problem
@@ -168,10 +169,10 @@ def overhead(problem: Problem, threads: int, rounds: int, seed: int) -> float | 
 
 @contextmanager
 def _calls(model: WorldModel) -> Iterator[list[None]]:
-    """One entry for each call of the last layer with weights of its own in the model's predictor, in order of their making."""
+    """One entry for each call of the last layer with weights of its own in what the model imagines by, in order of making."""
     calls: list[None] = []
-    predictor = getattr(model, "predictor", None)
-    modules = predictor.modules() if isinstance(predictor, nn.Module) else ()
+    network = getattr(model, "imagining", None)
+    modules = network.modules() if isinstance(network, nn.Module) else ()
     layers = [module for module in modules if next(module.parameters(recurse=False), None) is not None]
     hooks = [layer.register_forward_hook(lambda *_: calls.append(None)) for layer in layers[-1:]]
     try:
@@ -179,6 +180,11 @@ def _calls(model: WorldModel) -> Iterator[list[None]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _inside(cost: CostFunction) -> PathCost:
+    """What shows the path that a cost is of."""
+    return cast(PathCost, cost.cost if isinstance(cost, Shortlist) else cost)
 
 
 def _restored(state: Tensor) -> Generator:

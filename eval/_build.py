@@ -18,6 +18,7 @@ from imagoal.planning._types import Planner
 from imagoal.world_model import _model
 from imagoal.world_model._chain import Chain
 from imagoal.world_model._frames import to_tensor
+from imagoal.world_model._precision import Precision
 from imagoal.world_model._types import Place, WorldModel
 from imagoal.world_model.simulator import Simulator
 
@@ -50,6 +51,7 @@ class Request:
         deadline_ms: milliseconds within which each plan is to be ready, or None.
         surprise: a plan is kept while the world is no further from what it imagined than this share of what is left to the
             goal; 0 for a new plan every time.
+        precision: at which a trained world model's matrix products are computed in a search; fp32 judges what was found.
     """
 
     agent: str
@@ -66,6 +68,7 @@ class Request:
     action_block: int = 1
     deadline_ms: float | None = None
     surprise: float = 0.0
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         if not 0 <= self.agent_weight < math.inf:
@@ -184,6 +187,11 @@ def _folder(name: str, trust: bool, env: GoalEnv) -> _model.LatentFolder | None:
 
 
 def _world_model(request: Request, folder: _model.LatentFolder | None, env: GoalEnv) -> WorldModel | None:
+    if request.precision != "fp32" and folder is None:
+        raise UsageError(
+            f"precision {request.precision} with world model {request.world_model!r}; expected fp32, since only a trained one "
+            "has another"
+        )
     if request.world_model == "simulator":
         return Simulator(env, request.action_block)
     if folder is None:
@@ -192,7 +200,7 @@ def _world_model(request: Request, folder: _model.LatentFolder | None, env: Goal
     if folder.model.action_size != wanted:
         found = folder.model.action_size
         raise UsageError(f"world model {request.world_model} wants actions of size {found}, the env {wanted}; {ANOTHER}")
-    return folder.model
+    return dataclasses.replace(folder.model, precision=request.precision)
 
 
 def _render(env: GoalEnv) -> Any:
@@ -229,6 +237,7 @@ def _describe(
         setting |= {"action_block": planning.model.action_block}
         setting |= {"deadline_ms": planning.deadline_ms} if planning.deadline_ms is not None else {}
         setting |= {"surprise": planning.surprise} if planning.surprise else {}
+        setting |= {"precision": request.precision} if request.precision != "fp32" else {}
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
         name = request.distance or default_distance(planning.at, readouts)

@@ -34,8 +34,8 @@ def on_policy(request: Request, env: GoalEnv, noise: float = 0.0) -> ActorFactor
         noise: standard deviation of what is added to each action that it executes.
 
     Raises:
-        UsageError: names, places or sizes that do not go together, noise for an agent that does not plan or that may keep its
-            plans, or a deadline.
+        UsageError: names, places or sizes that do not go together, noise for an agent that does not plan, that may keep its
+            plans or judges them anew, or a deadline.
         DataError: a damaged or foreign folder.
     """
     if request.deadline_ms is not None:
@@ -68,6 +68,11 @@ def _exploring(request: Request, built: Built, env: GoalEnv, noise: float) -> Ag
         raise UsageError(
             f"noise = {noise} with surprise = {built.planning.surprise}; expected one of them to be 0, since noise is put "
             "on what will be executed of a plan, which surprise decides later"
+        )
+    if request.precision != "fp32":
+        raise UsageError(
+            f"noise = {noise} with precision {request.precision}; expected fp32, since noise is put on a plan before it would "
+            "be judged in fp32"
         )
     steps = built.planning.replan_every // built.planning.model.action_block
     planning = replace(built.planning, planner=Exploring(built.planning.planner, noise, steps))

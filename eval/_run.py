@@ -1,6 +1,7 @@
 """Running an agent on tasks: episodes over the whole budget, scored by ever, hold and final."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -14,6 +15,7 @@ from imagoal.envs import GoalEnv
 from imagoal.envs._types import Bools, Floats, Frames
 from imagoal.errors import EnvError
 from imagoal.eval._tasks import TaskList, trivial
+from imagoal.planning._types import Plan
 from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._types import Observation
 
@@ -70,7 +72,8 @@ class EpisodeResult:
         iterations: of each plan, if there were plans.
         actions_sha256: of the actions as float32.
         plans: for each plan, milliseconds by phase, its `deadline` if it had one, and its `evaluations`; if it was kept, how
-            often (`kept`), and the milliseconds of the checks by which it was (`checks`).
+            often (`kept`), and the milliseconds of the checks by which it was (`checks`). As shares of the plan's cost: if the
+            search was at a lower precision, the `regret` of what it thought best; if it was over paths, what it `claimed`.
     """
 
     id: int
@@ -126,7 +129,7 @@ def run_tasks(
         for row, (run, action) in enumerate(zip(runs, actions, strict=True)):
             if record:
                 record(ids[row], Moment(run.frame, decision, row))
-            run.step(action, decision)
+            run.step(action, decision, row)
     return [run.result() for run in runs]
 
 
@@ -161,13 +164,13 @@ class _Episode:
             raise EnvError(f"task {index} (seed {self.seed}) cannot start: {_named(error)}; mend the env") from error
         self.path = [state]
 
-    def step(self, action: Actions, decision: Decision) -> None:
-        """One env step; once the env has failed, only the agent goes on, before the same frame."""
+    def step(self, action: Actions, decision: Decision, row: int) -> None:
+        """One env step, in that row of the agent's; once the env has failed, only the agent goes on, before the same frame."""
         self.digest.update(np.ascontiguousarray(action, np.float32).tobytes())
         if decision.plan is not None:
             self.iterations.append(decision.plan.iterations)
             times = {phase: round(value, 4) for phase, value in decision.milliseconds.items()}
-            self.plans.append(times | {"evaluations": decision.plan.evaluations})
+            self.plans.append(times | {"evaluations": decision.plan.evaluations} | _shares(decision, decision.plan, row))
         elif "check" in decision.milliseconds:
             last = self.plans[-1]
             last["kept"] = last.get("kept", 0) + 1
@@ -219,6 +222,18 @@ class _Episode:
             actions_sha256=self.digest.hexdigest(),
             plans=self.plans,
         )
+
+
+MOST = 1e6
+"""A larger share of a cost says no more than this one, and JSON has no infinity."""
+
+
+def _shares(decision: Decision, plan: Plan, row: int) -> dict[str, float]:
+    """What stands beside the cost of one episode's plan, as shares of that; nothing beside most."""
+    beside = {"regret": decision.regret, "claimed": plan.claimed}
+    whole = max(float(plan.cost[row]), sys.float_info.min)
+    shares = {name: min(float(part[row]) / whole, MOST) for name, part in beside.items() if part is not None}
+    return {name: float(f"{share:.6g}") for name, share in shares.items()}
 
 
 def _named(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """From episodes to the numbers that a table shows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,10 @@ def wilson(successes: Sequence[bool]) -> tuple[float, float]:
 
 
 def summarise(episodes: Sequence[EpisodeResult], batch: int, replan_every: int, peak_mb: float) -> dict[str, Any]:
-    """The `summary` of a result; trivial tasks are excluded and counted, failed episodes count as unsuccessful."""
+    """The `summary` of a result: trivial tasks are excluded and counted, failed episodes count as unsuccessful.
+
+    What `beside` tells of the plans is there if it tells something.
+    """
     counted = [episode for episode in episodes if not episode.trivial]
     plans = [plan for episode in episodes for plan in episode.plans]
     steps = [episode.steps_to_goal for episode in counted if episode.steps_to_goal is not None]
@@ -44,7 +47,22 @@ def summarise(episodes: Sequence[EpisodeResult], batch: int, replan_every: int, 
         "latency_ms": latency(episodes, batch, replan_every),
         "evaluations_per_plan": _median([plan["evaluations"] for plan in plans]),
         "peak_mb": round(peak_mb, 1),
-    }
+    } | beside(plans)
+
+
+def beside(plans: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """What stands beside the costs of plans, as shares of them; nothing beside most.
+
+    `regret`: by how much what a search at a lower precision thought best is worse than the plan, and for which share of plans
+    fp32 `changed` it for a better one. `claimed`: what a search over paths took the plan to cost; far below 1 was wishful.
+    """
+    regrets, claims = ([plan[name] for plan in plans if name in plan] for name in ("regret", "claimed"))
+    found: dict[str, dict[str, float]] = {}
+    if regrets:
+        median, p90 = (float(value) for value in np.percentile(regrets, [50, 90]))
+        changed = sum(regret > 0 for regret in regrets) / len(regrets)
+        found["regret"] = {"median": median, "p90": p90, "max": max(regrets), "changed": changed}
+    return found | ({"claimed": {"median": float(np.median(claims)), "min": min(claims)}} if claims else {})
 
 
 def latency(episodes: Sequence[EpisodeResult], batch: int, replan_every: int) -> dict[str, Any] | None:

@@ -46,11 +46,12 @@ def cost(described: Mapping[str, Any] | None) -> str:
 
 
 def budget(planner: Mapping[str, Any] | None) -> str:
-    """A planner and its budget, e.g. `cem 64x4 H8`."""
+    """A planner and its budget, e.g. `cem 64x4 H8`, and its precision, if it is none of most."""
     if planner is None:
         return ""
     size = "x".join(str(planner[field]) for field in ("num_samples", "iterations") if field in planner)
-    return f"{planner['name']} {size} H{planner['horizon']}"
+    words = [planner["name"], size, f"H{planner['horizon']}", planner.get("precision", "")]
+    return " ".join(filter(None, words))
 
 
 def share(rate: Mapping[str, float]) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from imagoal.errors import UsageError
+from imagoal.errors import NumericalError, UsageError
+from imagoal.world_model._types import WorldModel
 
 Precision = Literal["fp32", "bf16"]
 BF16_UNITS = ("amx_bf16", "avx512_bf16")
@@ -40,6 +41,25 @@ def check(precision: Precision, device: torch.device) -> None:
     """
     if precision == "bf16" and device.type == "cpu" and not bf16_units():
         raise UsageError(f"precision bf16: this processor has none of {', '.join(BF16_UNITS)}, it would be slower; choose fp32")
+
+
+class RoughModel(WorldModel, Protocol):
+    """A world model that imagines at a lower precision than fp32. Told by `is_rough`."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of its matrix products."""
+        ...
+
+    @property
+    def exact(self) -> WorldModel:
+        """The same in fp32: it observes the same, so either goes on from the other's state."""
+        ...
+
+
+def is_rough(model: WorldModel) -> TypeGuard[RoughModel]:
+    """Whether what a world model imagines is to be judged again in fp32; never of one that has no precision to choose."""
+    return getattr(model, "precision", "fp32") != "fp32"
 
 
 def mixed(network: Network) -> Network:
@@ -81,19 +101,20 @@ class Shortlist:
     """A cost function that remembers the best sequences that it was ever asked for, so that they can be judged again.
 
     Attributes:
+        cost: the cost function.
         differentiable: as the cost function's.
         finalists: (B, E, H, A'), the best so far, best first; None before the first call.
         costs: (B, E), theirs.
     """
 
     def __init__(self, cost: Callable[[Tensor], Tensor], length: int, differentiable: bool = True) -> None:
-        self._cost, self._length, self.differentiable = cost, length, differentiable
+        self.cost, self._length, self.differentiable = cost, length, differentiable
         self.finalists: Tensor | None = None
         self.costs: Tensor | None = None
 
     def __call__(self, actions: Tensor) -> Tensor:
         """Costs (B, K) of actions (B, K, H, A')."""
-        costs = self._cost(actions)
+        costs = self.cost(actions)
         self._remember(actions.detach(), costs.detach())
         return costs
 
@@ -101,13 +122,18 @@ class Shortlist:
         """Judge the finalists by a cost function that is exact.
 
         Raises:
-            UsageError: no sequence of finite cost was seen.
+            UsageError: nothing was searched.
+            NumericalError: a problem has no finalist of finite cost.
         """
         if self.finalists is None:
             raise UsageError("nothing was searched, so there is nothing to judge; plan with this cost function first")
         costs = exact(self.finalists)
         costs = torch.where(torch.isfinite(costs), costs, torch.inf)
         lowest, index = costs.min(1)
+        if torch.isinf(lowest).any():
+            raise NumericalError(
+                f"in fp32, none of the best {costs.shape[1]} sequences of a problem has a finite cost; check the world model"
+            )
         return Verdict(_rows(self.finalists, index[:, None])[:, 0], lowest, costs[:, 0] - lowest)
 
     def _remember(self, actions: Tensor, costs: Tensor) -> None:

@@ -48,6 +48,8 @@ class Agency(Common):
     surprise: float = 0.0
     """Keep a plan while the world is no further from what it imagined than this share of what is left to the goal; 0 plans
     anew every time."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrix products in a search; with bf16, for processors with a unit for it, fp32 judges the best that was found."""
     trust: bool = False
     """Import what a file names outside this package."""
 
@@ -75,6 +77,7 @@ class Agency(Common):
             self.action_block,
             self.deadline_ms,
             self.surprise,
+            self.precision,
         )
 
     def options(self) -> dict[str, str]:

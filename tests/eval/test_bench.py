@@ -104,7 +104,7 @@ class Ticking:
     device: ClassVar[torch.device] = torch.device("cpu")
 
     clock: Clock
-    predictor: nn.Linear = field(default_factory=lambda: nn.Linear(2, 8).requires_grad_(False))
+    imagining: nn.Linear = field(default_factory=lambda: nn.Linear(2, 8).requires_grad_(False))
     batches: list[int] = field(default_factory=list)
     populations: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -116,7 +116,7 @@ class Ticking:
     def rollout(self, state: State, actions: Tensor) -> Tensor:
         self.clock.tick(ROLLOUT if self.populations else ROLLOUT + COLD)
         self.populations.append(tuple(actions.shape))
-        steps = [self.predictor(actions[:, :, step]) for step in range(actions.shape[2])]
+        steps = [self.imagining(actions[:, :, step]) for step in range(actions.shape[2])]
         return torch.stack(steps, 2)[:, :, :, None]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imagoal.eval._run import EpisodeResult
-from imagoal.eval._summary import ENOUGH_FOR_P99, latency, percentiles, rate, summarise
+from imagoal.eval._summary import ENOUGH_FOR_P99, beside, latency, percentiles, rate, summarise
 
 
 def episode(number: int = 0, **fields: Any) -> EpisodeResult:
@@ -73,6 +73,25 @@ def test_a_summary_of_nothing_but_trivial_tasks_is_still_json() -> None:
     assert summary["final_distance"]["median"] is None
     assert summary["latency_ms"] is None
     assert summary["evaluations_per_plan"] is None
+
+
+def test_what_stands_beside_the_costs_is_told_where_there_is_something() -> None:
+    plain = [plan(8.0), plan(9.0)]
+    assert beside(plain) == {}
+    assert set(summarise([episode(plans=plain)], 1, 1, 0.0)) == PLAIN
+    rough = [plan(8.0) | {"regret": regret} for regret in (0.0, 0.0, 0.25, 1.0)]
+    found = summarise([episode(0, plans=rough[:1]), episode(1, plans=rough[1:])], 1, 1, 0.0)
+    assert set(found) == PLAIN | {"regret"}
+    assert found["regret"] == {"median": 0.125, "p90": pytest.approx(0.775), "max": 1.0, "changed": 0.5}
+    claimed = [plan(8.0) | {"claimed": share} for share in (1.0, 0.5, 0.75)]
+    found = summarise([episode(plans=claimed)], 1, 1, 0.0)
+    assert set(found) == PLAIN | {"claimed"}
+    assert found["claimed"] == {"median": 0.75, "min": 0.5}
+
+
+PLAIN = {"success", "excluded_trivial", "failed_episodes", "steps_to_goal", "final_distance", "latency_ms"}
+PLAIN |= {"evaluations_per_plan", "peak_mb"}
+"""What every summary holds."""
 
 
 def test_the_99th_percentile_needs_662_plans() -> None:
