@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,8 @@ class Setting:
         lr: of gradient descent.
         descents: steps of gradient descent after the iterations.
         elite_share: of the samples, in percent, that a distribution is fitted to.
+        correlation: of the noise from one action to the next, of our planners that have the option; the others' coloured
+            noise is as they set it.
     """
 
     samples: int
@@ -38,6 +40,7 @@ class Setting:
     lr: float | None = None
     descents: int | None = None
     elite_share: int = 10
+    correlation: float | None = None
 
     @property
     def elites(self) -> int:
@@ -87,7 +90,7 @@ class Kind:
 LIMIT = 0.01
 """A plan whose gap to the reference is at most this counts as good."""
 
-BUDGETS = ((64, 3), (64, 5), (64, 8), (100, 8), (100, 12), (200, 10))
+BUDGETS = ((48, 5), (64, 4), (64, 5), (64, 8), (100, 8), (200, 10))
 LATER = ((32, 1), (64, 1), (64, 3), (64, 5), (100, 5), (100, 10))
 SHOTS = (32, 64, 100, 300, 600, 1000)
 SOME, FEW = ((64, 5), (64, 8), (100, 10)), ((64, 1), (64, 3), (64, 5))
@@ -103,6 +106,11 @@ def weighing(budgets: Sequence[tuple[int, int]], stds: Sequence[float], temperat
     return [Setting(n, i, std, heat) for n, i in budgets for std in stds for heat in temperatures]
 
 
+def smooth(trials: Trials) -> Trials:
+    """The same trials, with noise that is correlated in time."""
+    return [replace(setting, correlation=0.5) for setting in trials]
+
+
 def descending(budgets: Sequence[tuple[int, int]], lrs: Sequence[float]) -> Trials:
     """Trials of gradient descent."""
     return [Setting(n, i, lr=lr) for n, i in budgets for lr in lrs]
@@ -113,11 +121,11 @@ def refined(budgets: Sequence[tuple[int, int]], stds: Sequence[float], descents:
     return [Setting(n, i, std, lr=lr, descents=d) for n, i in budgets for std in stds for d in descents for lr in lrs]
 
 
-COLD_FITS, WARM_FITS = fitted(BUDGETS, (1.0, 2.0)), fitted(LATER, (0.5, 1.0))
+COLD_FITS, WARM_FITS = fitted(BUDGETS, (2.0, 3.0)), fitted(LATER, (0.5, 1.0))
 COLD_SHOTS, WARM_SHOTS = fitted([(n, 1) for n in SHOTS], (0.5, 1.0)), fitted([(n, 1) for n in SHOTS], (0.1, 0.3))
 COLD_DESCENTS = descending(((1, 10), (1, 15), (1, 20), (2, 15), (4, 15), (4, 20)), (0.3, 0.6))
 WARM_DESCENTS = descending(((1, 3), (1, 5), (1, 10), (1, 15), (4, 10), (4, 15)), (0.2, 0.4))
-COLD_BOTH = refined(((16, 2), (32, 2), (32, 3)), (1.0,), (5, 10), (0.3, 0.6))
+COLD_BOTH = refined(((32, 2), (32, 3), (48, 4)), (2.0,), (3, 6), (0.3, 0.6))
 WARM_BOTH = refined(((16, 1), (32, 1)), (0.5,), (2, 5, 10), (0.2, 0.4))
 
 
@@ -137,7 +145,7 @@ class Ours(Contender):
 
 
 def cem(setting: Setting, horizon: int) -> Ours:
-    return Ours(CEM(**sampled(setting, horizon), num_elites=setting.elites))
+    return Ours(CEM(**sampled(setting, horizon), num_elites=setting.elites, correlation=setting.correlation or 0.0))
 
 
 def icem(setting: Setting, horizon: int) -> Ours:
@@ -150,7 +158,8 @@ def icem_equal(setting: Setting, horizon: int) -> Ours:
 
 
 def mppi(setting: Setting, horizon: int) -> Ours:
-    return Ours(MPPI(**sampled(setting, horizon), temperature=setting.temperature or 0.1))
+    heat, correlation = setting.temperature or 0.1, setting.correlation or 0.0
+    return Ours(MPPI(**sampled(setting, horizon), temperature=heat, correlation=correlation))
 
 
 def random_shooting(setting: Setting, horizon: int) -> Ours:
@@ -174,11 +183,12 @@ def sampled(setting: Setting, horizon: int) -> dict[str, Any]:
 
 STANDARD_HEATS = (0.05, 0.2)
 """Temperatures for costs that are standardised first."""
+COLD_HEATS, WARM_HEATS = weighing(SOME, (1.0, 2.0), STANDARD_HEATS), weighing(FEW, (0.3, 0.6), STANDARD_HEATS)
 
 OURS = (
-    Kind("imagoal CEM", cem, COLD_FITS, WARM_FITS, True),
+    Kind("imagoal CEM", cem, smooth(COLD_FITS), smooth(WARM_FITS), True),
     Kind("imagoal iCEM", icem, COLD_FITS, WARM_FITS, True),
-    Kind("imagoal MPPI", mppi, weighing(SOME, (0.5, 1.0), STANDARD_HEATS), weighing(FEW, (0.3, 0.6), STANDARD_HEATS), True),
+    Kind("imagoal MPPI", mppi, smooth(COLD_HEATS), smooth(WARM_HEATS), True),
     Kind("imagoal gradient", gradient, COLD_DESCENTS, WARM_DESCENTS, True),
     Kind("imagoal iCEM, then Adam", icem_adam, COLD_BOTH, WARM_BOTH, True),
     Kind("imagoal random shooting", random_shooting, COLD_SHOTS, COLD_SHOTS, True),

@@ -327,7 +327,7 @@ def rl_mppi(setting: Setting, horizon: int) -> TorchRL:
 
 RAW_HEATS = (0.1, 0.5)
 """Temperatures for costs as they are; on Ball, the samples' standard deviation is about 1."""
-COLD_RAW, WARM_RAW = weighing(SOME, (0.5, 1.0), RAW_HEATS), weighing(FEW, (0.3, 0.6), RAW_HEATS)
+COLD_RAW, WARM_RAW = weighing(SOME, (1.0, 2.0), RAW_HEATS), weighing(FEW, (0.3, 0.6), RAW_HEATS)
 BY_SHARE = [Setting(n, i, None, elite_share=share) for n, i in BUDGETS for share in (10, 20)]
 BY_SHARE_AND_HEAT = [Setting(n, i, None, heat, elite_share=share) for n, i in SOME for heat in RAW_HEATS for share in (10, 20)]
 

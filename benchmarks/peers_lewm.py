@@ -1,11 +1,13 @@
 """A predictor of the published size for `peers.py`: LeWM as stable-worldmodel ships it, random weights, so for speed alone.
 
 LeWM (arXiv 2603.19312) reads windows of 3 latents: depth 6, width 192, 16 heads of 64, MLPs of 2048; 10.8 M parameters. Its own
-rollout computes the whole window anew in each step. `Exact` gives the same numbers, computing nothing twice.
+rollout computes the whole window anew in each step. `Exact` gives the same numbers, computing nothing twice. `Made` is a
+predictor of ours in the same size, made for planning: other windows, so it has to be trained as such.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,18 +15,24 @@ from peers_foreign import hollow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagoal.world_model._precision import mixed
+from imagoal.world_model._types import Predictor
+from imagoal.world_model.predictors.streaming import Streaming
+
 hollow("stable_worldmodel.wm")
 from stable_worldmodel.wm.lewm.lewm import LeWM
-from stable_worldmodel.wm.lewm.module import MLP, Embedder, Predictor
+from stable_worldmodel.wm.lewm.module import MLP, Embedder
+from stable_worldmodel.wm.lewm.module import Predictor as Published
 
 SIZE, ACTION_SIZE, WINDOW, DEPTH, HEADS = 192, 10, 3, 6, 16
 KeyValue = tuple[Tensor, Tensor]
+Costing = Callable[[Tensor], Tensor]
 
 
 def build(seed: int) -> LeWM:
     """Random weights, also where LeWM starts from zero, so that nothing is exact by being zero."""
     torch.manual_seed(seed)
-    predictor = Predictor(
+    predictor = Published(
         num_frames=WINDOW, depth=DEPTH, heads=HEADS, mlp_dim=2048, input_dim=SIZE, hidden_dim=SIZE, dim_head=64
     )
     embedder = Embedder(input_dim=ACTION_SIZE, smoothed_dim=ACTION_SIZE, emb_dim=SIZE)
@@ -47,17 +55,17 @@ class Task:
 
     now: Tensor
     goal: Tensor
-    costing: "Callable[[Task], Native | Exact]"
+    costing: "Callable[[Task], Costing]"
     action_size: ClassVar[int] = ACTION_SIZE
 
     def __len__(self) -> int:
         return len(self.now)
 
     @classmethod
-    def random(cls, count: int, costing: "Callable[[Task], Native | Exact]") -> "Task":
+    def random(cls, count: int, costing: "Callable[[Task], Costing]") -> "Task":
         return cls(*torch.randn(2, count, SIZE, generator=torch.Generator().manual_seed(count)), costing)
 
-    def cost(self) -> "Native | Exact":
+    def cost(self) -> "Costing":
         return self.costing(self)
 
     def row(self, index: int) -> "Task":
@@ -130,6 +138,34 @@ class Exact:
             latents.append(weights.head(hidden[:, -1]))
         goals = self._task.goal.repeat_interleave(count, 0)
         return F.mse_loss(latents[-1], goals, reduction="none").sum(1).reshape(-1, count)
+
+
+class Made:
+    """The same cost by a predictor of ours."""
+
+    differentiable = False
+
+    def __init__(self, network: Predictor, task: Task) -> None:
+        self._network, self._task = network, task
+
+    @classmethod
+    def streaming(cls, bf16: bool) -> "Callable[[Task], Made]":
+        """Of the published size, random weights; a block sees as many times as a window holds, none is computed twice."""
+        torch.manual_seed(0)
+        shape = Streaming(history=1 + (WINDOW - 1) * DEPTH, width=SIZE, depth=DEPTH, heads=HEADS, head_size=64, mlp_size=2048)
+        network = shape.build(1, SIZE, ACTION_SIZE).eval().requires_grad_(False)
+        for weight in network.parameters():
+            nn.init.normal_(weight, std=0.02)
+        return partial(cls, mixed(network) if bf16 else network)
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """Costs (B, K) of actions (B, K, H, A)."""
+        count, now = actions.shape[1], self._task.now[:, None, None]
+        memory = self._network.start(now, actions[:, 0, :0])
+        repeated = tuple(part.repeat_interleave(count, 0) for part in memory)
+        latents, _ = self._network.unroll(repeated, actions.flatten(0, 1))
+        goals = self._task.goal.repeat_interleave(count, 0)
+        return F.mse_loss(latents[:, -1, 0], goals, reduction="none").sum(1).reshape(-1, count)
 
 
 class Layer:

@@ -109,6 +109,9 @@ def transformer(rounds: int) -> list[dict[str, Any]]:
     }
     if has_bf16():
         ways["nothing computed twice, bf16"] = partial(lewm.Exact, lewm.Weights(model, torch.bfloat16))
+    ways["streaming predictor"] = lewm.Made.streaming(bf16=False)
+    if has_bf16():
+        ways["streaming predictor, bf16"] = lewm.Made.streaming(bf16=True)
     rows = []
     for samples, iterations, count in ((300, 2, 1), (64, 2, 1), (64, 1, 8)):
         setting = Setting(samples, iterations)

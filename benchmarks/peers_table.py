@@ -147,7 +147,7 @@ def sentence(found: Mapping[str, Any]) -> str:
 def words(setting: Mapping[str, Any]) -> str:
     """A setting in a few words; what it does not use is left out."""
     steps = f" + {setting['descents']} of Adam" if setting["descents"] else ""
-    names = {"std": "std", "temperature": "temperature", "lr": "lr"}
+    names = {"std": "std", "temperature": "temperature", "lr": "lr", "correlation": "correlation"}
     rest = [f"{word} {setting[name]:g}" for name, word in names.items() if setting[name] is not None]
     return ", ".join([f"{setting['samples']} x {setting['iterations']}{steps}", *rest])
 
