@@ -29,7 +29,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def row(planner: str, gap: float, ms: float, default: bool = False) -> dict[str, Any]:
-    setting = {"samples": 64, "iterations": 5, "std": 0.5, "temperature": None, "lr": None, "descents": None}
+    setting = {"samples": 64, "iterations": 5, "std": 0.5, "temperature": None, "lr": None, "descents": None, "correlation": None}
     who = {"planner": planner, "ours": planner.startswith("imagoal"), "default": default, "note": ""}
     return {**who, "setting": setting, "gap": gap, "gap_again": gap, "gap_again_p90": gap, "ms": ms}
 
