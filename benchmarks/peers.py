@@ -1,7 +1,7 @@
 """Our planners and those of other libraries side by side: the same world model, the same process, the same judge.
 
     scripts/bench-peers [--quick] [--rounds N]          (some ten minutes on one core; --quick two, and writes nothing)
-    python benchmarks/peers.py --table                  (the tables of the last run, as markdown)
+    python benchmarks/peers.py --table > docs/peers.md  (the tables of the last run)
 
 Equal budgets (on Ball's shipped world model, and for speed alone on a network of the published size), what planners add to
 their cost function, eight problems at once, and each planner's fastest setting that is as good as the field's default budget,
@@ -33,7 +33,7 @@ PROBLEMS, STEPS = 8, 3
 def main() -> None:
     flags = parsed()
     if flags.table:
-        print(peers_table.markdown(peers_table.load(PATH)))
+        print(peers_table.page(peers_table.load(PATH)), end="")
         return
     torch.set_num_threads(1)
     began = time.perf_counter()

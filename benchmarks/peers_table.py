@@ -71,6 +71,16 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join([*parts, "", *cold, "", *warm, "", " ".join(notes)])
 
 
+def page(result: Mapping[str, Any]) -> str:
+    """The tables as a page of the docs."""
+    return (
+        "# Planners side by side\n\n"
+        "Made by `python benchmarks/peers.py --table` from `benchmarks/results/peers.json`, which `scripts/bench-peers`\n"
+        "writes. Every trial of every planner stands there.\n\n"
+        f"{markdown(result)}\n"
+    )
+
+
 def hardware(result: Mapping[str, Any]) -> str:
     peers = ", ".join(f"{name} {version}" for name, version in result["peers"].items())
     return f"{result['provenance']['hardware']}; one thread, CPU time, turn by turn in random order. Peers: {peers}.\n"
