@@ -12,6 +12,7 @@ from torch import Tensor
 from imagoal.planning import CEM, MPPI, RandomShooting
 from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._types import Plan
+from imagoal.planning.collocation import Collocation
 from imagoal.planning.gradient import Gradient
 from imagoal.planning.icem import ICEM
 from imagoal.planning.icem_adam import ICEMAdam
@@ -27,7 +28,7 @@ class Setting:
         std: of the first samples.
         temperature: of planners that weigh, in the planner's own convention.
         lr: of gradient descent.
-        descents: steps of gradient descent after the iterations.
+        descents: steps of gradient descent after the iterations; of collocation, in each iteration.
         elite_share: of the samples, in percent, that a distribution is fitted to.
         correlation: of the noise from one action to the next, of our planners that have the option; the others' coloured
             noise is as they set it.
@@ -121,12 +122,21 @@ def refined(budgets: Sequence[tuple[int, int]], stds: Sequence[float], descents:
     return [Setting(n, i, std, lr=lr, descents=d) for n, i in budgets for std in stds for d in descents for lr in lrs]
 
 
+def collocating(budgets: Sequence[tuple[int, int]], descents: Sequence[int]) -> Trials:
+    """Trials of collocation: samples once, then iterations."""
+    return [Setting(n, i, 1.0, lr=0.1, descents=d, correlation=0.8) for n, i in budgets for d in descents]
+
+
 COLD_FITS, WARM_FITS = fitted(BUDGETS, (2.0, 3.0)), fitted(LATER, (0.5, 1.0))
 COLD_SHOTS, WARM_SHOTS = fitted([(n, 1) for n in SHOTS], (0.5, 1.0)), fitted([(n, 1) for n in SHOTS], (0.1, 0.3))
 COLD_DESCENTS = descending(((1, 10), (1, 15), (1, 20), (2, 15), (4, 15), (4, 20)), (0.3, 0.6))
 WARM_DESCENTS = descending(((1, 3), (1, 5), (1, 10), (1, 15), (4, 10), (4, 15)), (0.2, 0.4))
 COLD_BOTH = refined(((32, 2), (32, 3), (48, 4)), (2.0,), (3, 6), (0.3, 0.6))
 WARM_BOTH = refined(((16, 1), (32, 1)), (0.5,), (2, 5, 10), (0.2, 0.4))
+
+
+COLD_PATHS = collocating(((16, 3), (32, 2), (32, 3), (64, 2), (64, 3), (64, 4)), (6, 12))
+WARM_PATHS = collocating(((2, 1), (2, 2), (2, 3), (8, 1), (8, 2), (8, 3)), (6, 12))
 
 
 class Ours(Contender):
@@ -175,6 +185,11 @@ def icem_adam(setting: Setting, horizon: int) -> Ours:
     return Ours(ICEMAdam(**budget, num_elites=4, sampling=setting.iterations, lr=setting.lr or 0.1))
 
 
+def collocation(setting: Setting, horizon: int) -> Ours:
+    rest = {"steps": setting.descents or 12, "lr": setting.lr or 0.1, "correlation": setting.correlation or 0.0}
+    return Ours(Collocation(**sampled(setting, horizon), **rest, radius=2.0))
+
+
 def sampled(setting: Setting, horizon: int) -> dict[str, Any]:
     """The fields that most planners have."""
     budget = {"horizon": horizon, "num_samples": setting.samples, "iterations": setting.iterations}
@@ -191,6 +206,7 @@ OURS = (
     Kind("imagoal MPPI", mppi, smooth(COLD_HEATS), smooth(WARM_HEATS), True),
     Kind("imagoal gradient", gradient, COLD_DESCENTS, WARM_DESCENTS, True),
     Kind("imagoal iCEM, then Adam", icem_adam, COLD_BOTH, WARM_BOTH, True),
+    Kind("imagoal collocation", collocation, COLD_PATHS, WARM_PATHS, True),
     Kind("imagoal random shooting", random_shooting, COLD_SHOTS, COLD_SHOTS, True),
 )
 

@@ -113,7 +113,7 @@ def transformer(rounds: int) -> list[dict[str, Any]]:
     if has_bf16():
         ways["streaming predictor, bf16"] = lewm.Made.streaming(bf16=True)
     rows = []
-    for samples, iterations, count in ((300, 2, 1), (64, 2, 1), (64, 1, 8)):
+    for samples, iterations, count in ((300, 5, 1), (64, 5, 1), (64, 2, 8)):
         setting = Setting(samples, iterations)
         first = lewm.Task.random(count, ways["its own rollout"])
         jobs = {BARE: plan_job(own.Bare(setting, SHORT), first), SWM_CEM: plan_job(foreign.swm_cem(setting, SHORT), first)}

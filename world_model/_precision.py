@@ -63,31 +63,40 @@ def is_rough(model: WorldModel) -> TypeGuard[RoughModel]:
 
 
 def mixed(network: Network) -> Network:
-    """A copy whose linear layers multiply in bf16; what goes in and out of them stays fp32. Gradients flow as before."""
+    """A copy whose linear layers multiply in bf16; what goes in and out of them stays fp32, unless a module says otherwise.
+
+    Gradients flow as before.
+    """
     network = copy.deepcopy(network)
     _mix(network)
     return network
 
 
 def _mix(module: nn.Module) -> None:
+    narrow = getattr(module, "narrow", ())
     for name, child in module.named_children():
         if _is_product(child):
-            setattr(module, name, Mixed(child))
+            setattr(module, name, Mixed(child, name in narrow))
         else:
             _mix(child)
 
 
 class Mixed(nn.Module):
-    """Linear layers with weights in bf16, rounded once, and the activations between them."""
+    """Linear layers with weights in bf16, rounded once, and the activations between them.
 
-    def __init__(self, product: nn.Module) -> None:
+    Args:
+        product: the layers.
+        narrow: whether what comes out stays bf16; for modules that say by `narrow` which of theirs may.
+    """
+
+    def __init__(self, product: nn.Module, narrow: bool) -> None:
         super().__init__()
-        self.product = product.bfloat16()
+        self.product, self._narrow = product.bfloat16(), narrow
 
     def forward(self, values: Tensor) -> Tensor:
-        """Values (..., in) to (..., out), fp32."""
+        """Values (..., in) to (..., out), fp32 unless narrow."""
         product: Tensor = self.product(values.bfloat16())
-        return product.float()
+        return product if self._narrow else product.float()
 
 
 def _is_product(module: nn.Module) -> bool:

@@ -29,7 +29,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def row(planner: str, gap: float, ms: float, default: bool = False) -> dict[str, Any]:
-    setting = {"samples": 64, "iterations": 5, "std": 0.5, "temperature": None, "lr": None, "descents": None, "correlation": None}
+    unused = dict.fromkeys(("temperature", "lr", "descents", "correlation"))
+    setting = {"samples": 64, "iterations": 5, "std": 0.5, **unused}
     who = {"planner": planner, "ours": planner.startswith("imagoal"), "default": default, "note": ""}
     return {**who, "setting": setting, "gap": gap, "gap_again": gap, "gap_again_p90": gap, "ms": ms}
 
@@ -118,16 +119,21 @@ def test_all_rows_of_a_table_have_as_many_cells(table: ModuleType) -> None:
         assert len(cells) <= 1, block
 
 
+def test_the_page_of_the_docs_is_that_of_the_results(table: ModuleType) -> None:
+    page = table.page(table.load(FOLDER / "results/peers.json"))
+    assert page == (ROOT / "docs/peers.md").read_text(), "run python benchmarks/peers.py --table > docs/peers.md"
+
+
 def test_a_file_of_another_schema_is_refused(table: ModuleType, tmp_path: Path) -> None:
     files.write_json(tmp_path / "other.json", {"schema": "imagoal.table/1"})
     with pytest.raises(DataError, match=r"no file of imagoal\.peers/1; make it with scripts/bench-peers"):
         table.load(tmp_path / "other.json")
 
 
-def test_every_planner_without_a_need_for_paths_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_planner_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders = script("peers_contenders", monkeypatch)
     made = {type(kind.make(kind.cold[0], 4).planner).__name__.lower() for kind in contenders.OURS}
-    named = {entry.class_name.lower() for entry in find.entries("planner").values() if entry.load().needs != "path"}
+    named = {entry.class_name.lower() for entry in find.entries("planner").values()}
     assert made == named
 
 

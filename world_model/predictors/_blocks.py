@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +106,9 @@ class Block(nn.Module):
     How far two times are apart, and nothing else, tells them from each other: it does not matter where a window begins.
     """
 
+    narrow: ClassVar[tuple[str, ...]] = ("query", "key_value")
+    """Layers whose output may stay in bf16, if they multiply in it: attention reads it often, and sums in fp32."""
+
     def __init__(self, width: int, heads: int, head_size: int, mlp_size: int, lags: int) -> None:
         super().__init__()
         self.heads, self.lags, inner = heads, lags, heads * head_size
@@ -151,8 +154,8 @@ class Block(nn.Module):
         """What queries (M, T, N, inner) gather from keys and values, (M, T, N, inner)."""
         if band.shape[1] == 1 and band.shape[2] <= FEW:
             return self._gather_one(query, portions, band)
-        every = torch.cat(list(portions), 1) if len(portions) > 1 else portions[0]
-        queries = query.reshape(len(query), -1, self.heads, query.shape[3] // self.heads).transpose(1, 2)
+        every = (torch.cat(list(portions), 1) if len(portions) > 1 else portions[0]).to(band)
+        queries = query.to(band).reshape(len(query), -1, self.heads, query.shape[3] // self.heads).transpose(1, 2)
         keys, values = every.reshape(len(query), -1, 2 * self.heads, queries.shape[3]).transpose(1, 2).chunk(2, 1)
         gathered = F.scaled_dot_product_attention(queries, keys, values, band[None])  # the fused kernel wants four dimensions
         return gathered.transpose(1, 2).reshape(query.shape)
@@ -163,8 +166,8 @@ class Block(nn.Module):
         times = [time.reshape(len(query), 2 * self.heads, size) for portion in portions for time in portion.unbind(1)]
         keys, values = zip(*(time.chunk(2, 1) for time in times), strict=True)
         scaled = query.reshape(len(query), self.heads, size) * size**-0.5
-        scores = torch.stack([(scaled * key).sum(2) for key in keys]) + band[:, 0].T[:, None]
-        weights = scores.softmax(0)[..., None]
+        scores = torch.stack([(scaled * key).sum(2, dtype=band.dtype) for key in keys]) + band[:, 0].T[:, None]
+        weights = scores.softmax(0)[..., None].to(query)
         gathered: Tensor = weights[0] * values[0]
         for weight, value in zip(weights[1:], values[1:], strict=True):
             gathered = torch.addcmul(gathered, weight, value)

@@ -70,7 +70,7 @@ class StreamingTransformer(Scaled):
             last, seen = self._following(last, now, bands, pasts)
             pasts = [(*past[1:], new) for past, new in zip(pasts, seen, strict=False)]
             imagined.append(last)
-        return torch.cat(imagined, 1), (last, *(torch.cat(past, 1) for past in pasts))
+        return torch.cat(imagined, 1), (last, *(torch.cat(past, 1).to(last) for past in pasts))
 
     def along(self, memory: Memory, path: Tensor, actions: Tensor) -> Tensor:
         """The latents (M, H, N, D) after each of the actions (M, H, A'), if those before are a path (M, H, N, D)."""
