@@ -52,7 +52,7 @@ from imagoal.world_model.predictors.transformer import CausalTransformer, Transf
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
 NAMES = ("mlp", "transformer", "streaming", "prefix")
-STEPS, CANDIDATES, WINDOWS, TASKS, FINALISTS = 8, (64, 300), 6000, 40, 8
+STEPS, CANDIDATES, WINDOWS, TASKS, FINALISTS = 8, (64, 300), 6000, 200, 8
 PUBLISHED = {"width": 192, "depth": 6, "heads": 16, "head_size": 64, "mlp_size": 2048}
 PUBLISHED_STEPS, PUBLISHED_SIZE, PUBLISHED_ACTIONS = 5, 192, 10
 COLUMNS = ["predictor", "weights", "ms, 64", "ms, 300", "faster, 64", "faster, 300", "error cm"]

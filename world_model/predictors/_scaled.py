@@ -66,16 +66,16 @@ class Windowed(Scaled):
         return self._following(*self.windows(latents, actions)).reshape(latents.shape)
 
     def unroll(self, memory: Memory, actions: Tensor) -> tuple[Tensor, Memory]:
-        """As `Predictor.unroll`, but computes the last window only, not one for each latent in it."""
-        window, past = memory
-        imagined = []
+        """As `Predictor.unroll`, but computes the last window only, not one for each latent in it, and standardises it once."""
+        window, every = memory[0], torch.cat([memory[1], actions], 1)
+        standard, unit = self.standardised(window), self.delta_std / self.latent_std
+        imagined = [*window.unbind(1)]
         for step in range(actions.shape[1]):
-            window_actions = torch.cat([past, actions[:, step : step + 1]], 1)
-            following = self._following(window, window_actions)[:, None]
-            window = torch.cat([window[:, 1:], following], 1)
-            past = window_actions[:, 1:]
-            imagined.append(following)
-        return torch.cat(imagined, 1), (window, past)
+            change = self.displacement(standard, every[:, step : step + self.history])
+            imagined.append(torch.addcmul(imagined[-1], self.delta_std, change))
+            standard = torch.cat([standard[:, 1:], torch.addcmul(standard[:, -1], unit, change)[:, None]], 1)
+        memory = (torch.stack(imagined[-self.history :], 1), every[:, actions.shape[1] :])
+        return torch.stack(imagined[self.history :], 1), memory
 
     def linearise(self, memory: Memory, path: Tensor, actions: Tensor) -> Linearised:
         """As `Predictor.linearise`; each step has a window of its own, so one backward pass serves all steps."""
