@@ -25,7 +25,7 @@ from imagoal.eval._paired import paired_difference
 UNLIMITED = (300, 30)
 COLUMNS = [
     "env", "samples", "iterations", "first std", "correlation", "tasks", "success %", "difference", "from", "to",
-    "unlimited measured", "not worse", "ms per plan, p50", "weights",
+    "unlimited measured", "not worse", "ms per action, p50", "p90", "weights",
 ]  # fmt: skip
 
 
@@ -59,8 +59,9 @@ def line(row: Mapping[str, Any], unlimited: Sequence[bool] | None) -> list[Any]:
     away = paired_difference(mine, theirs)
     about = [row["env"], *budget(row), planner["init_std"], planner.get("correlation", 0.0), len(mine)]
     shares = [100 * share for share in (sum(mine) / len(mine), away.rate, away.low, away.high)]
-    latency = row["summary"]["latency_ms"]["per_plan"]["p50"]
-    return [*about, *shares, unlimited is not None, away.low > -MARGIN, latency, row["provenance"]["weights_hash"]]
+    times = row["summary"]["latency_ms"]["per_action"]
+    verdict = [unlimited is not None, away.low > -MARGIN]
+    return [*about, *shares, *verdict, times["p50"], times["p90"], row["provenance"]["weights_hash"]]
 
 
 if __name__ == "__main__":
