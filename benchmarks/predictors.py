@@ -7,7 +7,12 @@
             --schedule.batch 128 --schedule.steps 1000 --run runs/predictors/$P
     done
     python benchmarks/predictors.py DATA runs/predictors          (some minutes; DATA is a store of Ball)
-    python benchmarks/predictors.py precision ball=runs/predictors/mlp push=Push-latent      (any ENV=MODEL; some minutes)
+    imagoal train --data PUSH --encoder world_model/weights/Push-latent/encoder --run runs/predictors/push-streaming \\
+        --predictor streaming --predictor.history 1 --predictor.width 64 --predictor.depth 2 --action-block 2 \\
+        --metric resting --schedule.steps 8000 --schedule.batch 128 --schedule.lr 2e-3 --schedule.save-every 2000 \\
+        --loss.one-step 0.85 --loss.huber 0.1 --loss.object-weight 10          (20 minutes; PUSH is a store of Push)
+    python benchmarks/predictors.py precision ball=runs/predictors/mlp ball=runs/predictors/transformer \\
+        ball=runs/predictors/streaming ball=runs/predictors/prefix push=Push-latent push=runs/predictors/push-streaming
 
 Milliseconds of CPU time on one thread for 8 imagined steps of 64 and of 300 candidates, medians of rounds in which all take
 turns; `faster` is the median of the ratios within the rounds. The error is that of the probed position after 8 imagined steps
