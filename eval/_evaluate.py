@@ -64,6 +64,8 @@ def evaluate(
         )
     if role == "headline" and request.deadline_ms is not None:
         raise UsageError(f"role 'headline' with a deadline of {request.deadline_ms} ms; expected ablation")
+    if role == "headline" and request.precision != "fp32":
+        raise UsageError(f"role 'headline' with precision {request.precision}; expected ablation")
     env = make(env_name, options)
     tasks = choose(env, tasks_name)
     tasks = tasks.first(count) if count else tasks

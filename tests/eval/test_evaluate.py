@@ -190,6 +190,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"role": "best"}, "role 'best'; expected one of headline, "),
+        ({"role": "headline", "asked": request(precision="bf16")}, "role 'headline' with precision bf16; expected ablation"),
         ({"batch": 0}, "batch = 0; expected at least 1"),
         ({"count": 201}, "201 tasks asked"),
         ({"count": -1}, "-1 tasks asked"),
