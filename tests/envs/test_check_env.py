@@ -53,7 +53,7 @@ class NaNReward(Ball):
 
 
 class Unseeded(Ball):
-    """Each reset draws something else, whatever the seed; but the same in each run of the test, since a start may be trivial."""
+    """Each reset draws something else, whatever the seed; but the same in each run of the test: a start may be trivial."""
 
     resets: ClassVar[Iterator[int]] = itertools.count()
 
