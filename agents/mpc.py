@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagoal.agents._finals import Finals
 from imagoal.agents._types import Decision, Planning
 from imagoal.envs._types import GoalEnv
 from imagoal.errors import UsageError
 from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._checks import check_needs
+from imagoal.planning._finals import Finals
 from imagoal.planning._goal_cost import GoalCost
 from imagoal.planning._types import Plan
 from imagoal.world_model._precision import is_rough

@@ -9,13 +9,7 @@ import torch
 from peers_problems import Problem
 from torch import Tensor
 
-from imagoal.planning import CEM, MPPI, RandomShooting
-from imagoal.planning._candidates import no_op, propose
-from imagoal.planning._types import Plan
-from imagoal.planning.collocation import Collocation
-from imagoal.planning.gradient import Gradient
-from imagoal.planning.icem import ICEM
-from imagoal.planning.icem_adam import ICEMAdam
+from imagoal.planning import CEM, ICEM, MPPI, Collocation, Gradient, ICEMAdam, Plan, RandomShooting, no_op, propose
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from peers_problems import HORIZON, Moment, Problem, chronicle, together
 from peers_table import choose, gap, times_as_fast
 
 from imagoal.eval._bench_counts import Recorder
-from imagoal.eval._bench_machine import has_bf16
 from imagoal.progress import Progress
+from imagoal.world_model._precision import bf16_units
 
 SHORT = 5
 """Horizon of equal budgets."""
@@ -107,10 +107,10 @@ def transformer(rounds: int) -> list[dict[str, Any]]:
         "its own rollout": partial(lewm.Native, model),
         "nothing computed twice": partial(lewm.Exact, lewm.Weights(model)),
     }
-    if has_bf16():
+    if bf16_units():
         ways["nothing computed twice, bf16"] = partial(lewm.Exact, lewm.Weights(model, torch.bfloat16))
     ways["streaming predictor"] = lewm.Made.streaming(bf16=False)
-    if has_bf16():
+    if bf16_units():
         ways["streaming predictor, bf16"] = lewm.Made.streaming(bf16=True)
     rows = []
     for samples, iterations, count in ((300, 5, 1), (64, 5, 1), (64, 2, 8)):

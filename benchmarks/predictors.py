@@ -47,6 +47,7 @@ from imagoal.eval import _result
 from imagoal.eval._build import build
 from imagoal.flags import parse
 from imagoal.planning import CostFunction, GoalCost, no_op
+from imagoal.planning._finals import FINALISTS, Shortlist
 from imagoal.world_model import Latent, _model, _precision, _probe, _train
 from imagoal.world_model._frames import to_tensor
 from imagoal.world_model._latents import encode_all
@@ -57,7 +58,7 @@ from imagoal.world_model.predictors.transformer import CausalTransformer, Transf
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
 NAMES = ("mlp", "transformer", "streaming", "prefix")
-STEPS, CANDIDATES, WINDOWS, TASKS, FINALISTS = 8, (64, 300), 6000, 200, 8
+STEPS, CANDIDATES, WINDOWS, TASKS = 8, (64, 300), 6000, 200
 PUBLISHED = {"width": 192, "depth": 6, "heads": 16, "head_size": 64, "mlp_size": 2048}
 PUBLISHED_STEPS, PUBLISHED_SIZE, PUBLISHED_ACTIONS = 5, 192, 10
 COLUMNS = ["predictor", "weights", "ms, 64", "ms, 300", "faster, 64", "faster, 300", "error cm"]
@@ -220,7 +221,7 @@ def loss(env: GoalEnv, planning: Planning, model: Latent, task: int) -> list[flo
     aimed = GoalCost.aim(model, Observation(goal), planning.at, planning.chain, planning.distance, planning.over)
     state = model.observe(Past(now[:, None], torch.zeros(1, 0, model.action_size)), [task])
     exact, rough = aimed.bind(state), replace(aimed, model=replace(model, precision="bf16")).bind(state)
-    listed = _precision.Shortlist(rough, FINALISTS)
+    listed = Shortlist(rough, FINALISTS)
 
     def found(cost: CostFunction, seed: int) -> float:
         plan = planning.planner.plan(cost, idle, [Generator().manual_seed(seed)])

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from imagoal.agents._types import Agent, Decision
 from imagoal.eval._bench_loop import Subject
 from imagoal.eval._bench_machine import fair_clock
+from imagoal.planning._finals import Shortlist
 from imagoal.planning._types import CostFunction, PathCost, Plan, Planner
 from imagoal.planning._wrapped import Wrapped
-from imagoal.world_model._precision import Shortlist
 from imagoal.world_model._types import Observation, WorldModel
 
 

@@ -34,7 +34,7 @@ class Gemm:
 
     def __init__(self, threads: int) -> None:
         self._threads, self._clock = threads, fair_clock(threads)
-        types = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_bf16() else {})
+        types = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if bf16_units() else {})
         self._matrices = {name: torch.ones(SIZE, SIZE, dtype=dtype) for name, dtype in types.items()}
         self._seconds: dict[str, list[float]] = {name: [] for name in types}
 
@@ -51,11 +51,6 @@ class Gemm:
         """Median GFLOP/s for fp32, and for bf16 where the processor has a unit for it."""
         known = {name: 2e-9 * SIZE**3 / median(seconds) for name, seconds in self._seconds.items()}
         return {name: round(known[name], 1) if name in known else None for name in ("fp32", "bf16")}
-
-
-def has_bf16() -> bool:
-    """Whether the processor multiplies bf16 matrices by itself."""
-    return bool(bf16_units())
 
 
 def since_start(moment: float) -> float | None:

@@ -137,5 +137,6 @@ def _milliseconds_since(began: float) -> float:
 
 
 def rows(sequences: Tensor, index: Tensor) -> Tensor:
-    """Of sequences (B, K, H, A') those at an index (B, E): (B, E, H, A')."""
-    return sequences.gather(1, index[..., None, None].expand(-1, -1, *sequences.shape[2:]))
+    """Of sequences (B, K, ...) those at an index (B, E): (B, E, ...)."""
+    whole = index.reshape(*index.shape, *[1] * (sequences.ndim - 2))
+    return sequences.gather(1, whole.expand(-1, -1, *sequences.shape[2:]))

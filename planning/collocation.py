@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from imagoal.errors import UsageError
 from imagoal.planning._checks import check_field, check_needs, check_proposals
 from imagoal.planning._noise import correlated
-from imagoal.planning._search import Search
+from imagoal.planning._search import Search, rows
 from imagoal.planning._types import CostFunction, Needs, PathCost, Plan
 from imagoal.planning.gradient import Adam
 
@@ -129,8 +129,7 @@ class Pair:
     def __init__(self, setting: Collocation, cost: PathCost, actions: Tensor, paths: Tensor, costs: Tensor) -> None:
         """Begin with the best of some actions, of their rollouts, by their costs (B, K)."""
         lowest, index = costs.topk(setting.num_refined, dim=1, largest=False)
-        rows = torch.arange(len(index), device=index.device)[:, None]
-        self._setting, self._cost, self._actions, self._paths = setting, cost, actions[rows, index], paths[rows, index]
+        self._setting, self._cost, self._actions, self._paths = setting, cost, rows(actions, index), rows(paths, index)
         self._scale = lowest[:, :1].abs().clamp_min(torch.finfo(lowest.dtype).tiny)
         self._adam = Adam(self._actions, setting.lr)
         self.claimed, self.cost_ms = lowest[:, 0], 0.0

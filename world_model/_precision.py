@@ -1,12 +1,10 @@
-"""Cheaper arithmetic for imagining, where the processor has it, and what guards it.
+"""Cheaper arithmetic for imagining, where the processor has it.
 
-Matrix products in bf16, all else in fp32: residual streams, norms, attention weights and costs keep their digits. The search
-then ranks by slightly wrong costs, so the best sequences are judged once more in fp32 (`Shortlist`).
+Matrix products in bf16, all else in fp32: residual streams, norms, attention weights and costs keep their digits. A search
+then ranks by slightly wrong costs, so its best sequences are to be judged once more in fp32 (`planning/_finals.py`).
 """
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol, TypeGuard, TypeVar
@@ -14,7 +12,7 @@ from typing import Literal, Protocol, TypeGuard, TypeVar
 import torch
 from torch import Tensor, nn
 
-from imagoal.errors import NumericalError, UsageError
+from imagoal.errors import UsageError
 from imagoal.world_model._types import WorldModel
 
 Precision = Literal["fp32", "bf16"]
@@ -104,70 +102,3 @@ def _is_product(module: nn.Module) -> bool:
     if isinstance(module, nn.Sequential):
         return all(isinstance(part, nn.Linear) or not any(True for _ in part.parameters()) for part in module)
     return isinstance(module, nn.Linear)
-
-
-class Shortlist:
-    """A cost function that remembers the best sequences that it was ever asked for, so that they can be judged again.
-
-    Attributes:
-        cost: the cost function.
-        differentiable: as the cost function's.
-        finalists: (B, E, H, A'), the best so far, best first; None before the first call.
-        costs: (B, E), theirs.
-    """
-
-    def __init__(self, cost: Callable[[Tensor], Tensor], length: int, differentiable: bool = True) -> None:
-        self.cost, self._length, self.differentiable = cost, length, differentiable
-        self.finalists: Tensor | None = None
-        self.costs: Tensor | None = None
-
-    def __call__(self, actions: Tensor) -> Tensor:
-        """Costs (B, K) of actions (B, K, H, A')."""
-        costs = self.cost(actions)
-        self._remember(actions.detach(), costs.detach())
-        return costs
-
-    def settle(self, exact: Callable[[Tensor], Tensor]) -> "Verdict":
-        """Judge the finalists by a cost function that is exact.
-
-        Raises:
-            UsageError: nothing was searched.
-            NumericalError: a problem has no finalist of finite cost.
-        """
-        if self.finalists is None:
-            raise UsageError("nothing was searched, so there is nothing to judge; plan with this cost function first")
-        costs = exact(self.finalists)
-        costs = torch.where(torch.isfinite(costs), costs, torch.inf)
-        lowest, index = costs.min(1)
-        if torch.isinf(lowest).any():
-            raise NumericalError(
-                f"in fp32, none of the best {costs.shape[1]} sequences of a problem has a finite cost; check the world model"
-            )
-        return Verdict(_rows(self.finalists, index[:, None])[:, 0], lowest, costs[:, 0] - lowest)
-
-    def _remember(self, actions: Tensor, costs: Tensor) -> None:
-        costs = torch.where(torch.isfinite(costs), costs, torch.inf)
-        if self.finalists is not None and self.costs is not None:
-            actions, costs = torch.cat([self.finalists, actions], 1), torch.cat([self.costs, costs], 1)
-        self.costs, index = costs.topk(min(self._length, costs.shape[1]), dim=1, largest=False)
-        self.finalists = _rows(actions, index)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is best of the finalists, judged exactly.
-
-    Attributes:
-        actions: (B, H, A').
-        cost: (B,), theirs, exact.
-        regret: (B,), by how much the sequence that the search thought best is worse than this one, exact; 0 if it is the same.
-    """
-
-    actions: Tensor
-    cost: Tensor
-    regret: Tensor
-
-
-def _rows(actions: Tensor, index: Tensor) -> Tensor:
-    """Of sequences (B, K, H, A') those at an index (B, E), (B, E, H, A')."""
-    return actions[torch.arange(len(index), device=index.device)[:, None], index]

@@ -9,16 +9,15 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from imagoal.agents import _finals
 from imagoal.agents import mpc as mpc_module
-from imagoal.agents._finals import FINALISTS, Finals
 from imagoal.agents._types import Decision, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
 from imagoal.errors import NumericalError, UsageError
 from imagoal.eval._run import run_tasks
 from imagoal.eval._tasks import frozen
-from imagoal.planning import CEM, ICEM, Gradient, ICEMAdam, Over, Plan
+from imagoal.planning import CEM, ICEM, Gradient, ICEMAdam, Over, Plan, _finals
+from imagoal.planning._finals import FINALISTS, Finals, Shortlist
 from imagoal.planning._goal_cost import euclid
 from imagoal.planning._types import CostFunction, Planner
 from imagoal.world_model import _precision
@@ -214,7 +213,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(Table, "observe", clock.takes(5, Table.observe))
     monkeypatch.setattr(Enumerating, "plan", clock.takes(30, Enumerating.plan))
-    monkeypatch.setattr(_precision.Shortlist, "settle", clock.takes(4, _precision.Shortlist.settle))
+    monkeypatch.setattr(Shortlist, "settle", clock.takes(4, Shortlist.settle))
 
 
 @pytest.mark.usefixtures("_clock")

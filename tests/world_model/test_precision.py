@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from imagoal import find
 from imagoal.errors import UsageError
 from imagoal.world_model import _frozen, _precision
-from imagoal.world_model._precision import Shortlist
 from imagoal.world_model._types import Past, Predictor
 from imagoal.world_model.encoders.patch_conv import PatchConv
 from imagoal.world_model.latent import Latent
@@ -80,45 +79,3 @@ def test_a_processor_without_bf16_is_told_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_precision, "bf16_units", lambda: ())
     with pytest.raises(UsageError, match=r"precision bf16: this processor has none of amx_bf16, avx512_bf16.*choose fp32"):
         Latent(_frozen.build(PatchConv(size=8, width=4)), predictor("mlp"), 2, precision="bf16")
-
-
-def first_action(actions: Tensor) -> Tensor:
-    return actions[:, :, 0, 0]
-
-
-def test_a_shortlist_keeps_the_best_of_all_calls_by_problem() -> None:
-    shortlist = Shortlist(first_action, 3)
-    populations = [numbers(2, count, 4, 1) + 0.1 * count for count in (2, 7, 5)]
-    for population in populations:
-        assert torch.equal(shortlist(population), first_action(population))
-    every = torch.cat(populations, 1)
-    assert shortlist.costs is not None
-    assert shortlist.finalists is not None
-    assert torch.equal(shortlist.costs, first_action(every).sort(1).values[:, :3])
-    assert torch.equal(first_action(shortlist.finalists), shortlist.costs)
-
-
-def test_costs_that_are_not_finite_never_reach_a_shortlist() -> None:
-    shortlist = Shortlist(lambda actions: torch.tensor([[torch.nan, 3.0, -torch.inf, 2.0]]), 2)
-    population = numbers(1, 4, 3, 1)
-    shortlist(population)
-    assert shortlist.finalists is not None
-    assert torch.equal(shortlist.finalists, population[:, [3, 1]])
-
-
-def test_finalists_are_judged_exactly_and_the_regret_is_what_the_rough_choice_would_have_cost() -> None:
-    exact = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, torch.nan, 8.0]])
-    rough = torch.tensor([[1.2, 1.1, 3.0, 4.0], [5.0, 6.0, 4.0, 8.0]])
-    shortlist = Shortlist(lambda actions: rough.gather(1, actions[:, :, 0, 0].long()), 3)
-    shortlist(torch.arange(4.0).expand(2, 4)[:, :, None, None])
-    verdict = shortlist.settle(lambda actions: exact.gather(1, actions[:, :, 0, 0].long()))
-    assert verdict.actions[:, 0, 0].tolist() == [0.0, 0.0]
-    assert verdict.cost.tolist() == [1.0, 5.0]
-    assert verdict.regret.tolist() == [1.0, torch.inf]
-    same = shortlist.settle(lambda actions: rough.gather(1, actions[:, :, 0, 0].long()))
-    assert same.regret.tolist() == [0.0, 0.0]
-
-
-def test_nothing_searched_is_nothing_to_judge() -> None:
-    with pytest.raises(UsageError, match="nothing was searched"):
-        Shortlist(first_action, 3).settle(first_action)
