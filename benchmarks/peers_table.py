@@ -32,15 +32,19 @@ def times_as_fast(base: Sequence[float], other: Sequence[float]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(base, other, strict=True))
 
 
-def quickest(rows: Sequence[Row], limit: float, ours: bool) -> Row | None:
-    """The fastest of our rows, or of theirs, whose gap is within the limit; those at a default setting do not compete."""
+def quickest(rows: Sequence[Row], limit: float, ours: bool, again: bool) -> Row | None:
+    """The fastest of our rows, or of theirs, whose gap is within the limit; those at a default setting do not compete.
+
+    With `again`, the gap with other random numbers has to be within it too: the least of many trials is partly luck.
+    """
     good = [row for row in rows if row["ours"] == ours and row["gap"] <= limit and not row["default"]]
+    good = [row for row in good if row["gap_again"] <= limit or not again]
     return min(good, key=lambda row: row["ms"], default=None)
 
 
-def headline(rows: Sequence[Row], limit: float) -> dict[str, float | str | None]:
+def headline(rows: Sequence[Row], limit: float, again: bool = False) -> dict[str, float | str | None]:
     """Who is fastest within the limit, how many times as fast as the default budget, and as the best peer."""
-    mine, theirs = quickest(rows, limit, True), quickest(rows, limit, False)
+    mine, theirs = quickest(rows, limit, True, again), quickest(rows, limit, False, again)
     default = next(row["ms"] for row in rows if row["default"])
     return {
         "ours": mine and mine["planner"],
@@ -141,15 +145,16 @@ def quality_table(result: Mapping[str, Any], name: str) -> list[str]:
         missed = "" if row["gap"] <= limit else " (missed)"
         gaps = f"{100 * row['gap']:.2f}{missed} | {100 * row['gap_again']:.2f} / {100 * row['gap_again_p90']:.1f}"
         lines.append(f"| {bold(row)} | {words(row['setting'])} | {gaps} | {row['ms']:.1f} | {default / row['ms']:.1f} |")
-    return [*lines, "", sentence(headline(part, limit))]
+    trials = sentence("within the limit in the trials", headline(part, limit))
+    return [*lines, "", trials, sentence("within it both times", headline(part, limit, again=True))]
 
 
-def sentence(found: Mapping[str, Any]) -> str:
+def sentence(where: str, found: Mapping[str, Any]) -> str:
     if found["ours"] is None or found["peer"] is None:
         missing = "none of ours" if found["ours"] is None else "no peer"
-        return f"Within the limit: {missing}."
+        return f"{where.capitalize()}: {missing}."
     return (
-        f"Fastest within the limit: {found['ours']}, {found['default_by_ours']:.1f} times as fast as 300 x 30, and "
+        f"Fastest of ours {where}: {found['ours']}, {found['default_by_ours']:.1f} times as fast as 300 x 30, and "
         f"{found['peer_by_ours']:.2f} times as fast as the fastest peer, {found['peer']}."
     )
 

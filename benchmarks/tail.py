@@ -3,8 +3,8 @@
     python benchmarks/tail.py          (five minutes; nothing else should run)
 
 The shipped agents, each planning by itself in the episodes of its dev tasks, on one thread: `imagoal bench`, wall-clock time.
-Each row names the committed result whose success goes with the same weights and settings. Writes
-`benchmarks/results/tail.table.json`.
+Each row names the committed result whose success goes with the same weights and settings; the commit of the planners stands
+in both files. Writes `benchmarks/results/tail.table.json`.
 """
 
 import json
