@@ -137,7 +137,7 @@ WRONG = [
     Case(COLLECT + "--behaviour nois", 2, "behaviour 'nois'; expected one of noise, "),
     Case(SCRIPTED + "--role best", 2, "role 'best'; expected one of headline, "),
     # numbers
-    Case(ORACLE + "--planner.num-elites 65", 2, "CEM.num_elites is 65; expected from 1 to num_samples, 64"),
+    Case(ORACLE + "--planner.num-elites 33", 2, "CEM.num_elites is 33; expected from 1 to num_samples, 32"),
     Case(ORACLE + "--planner.horizon 0", 2, "CEM.horizon is 0; expected a whole number 1 or more"),
     Case(ORACLE + "--planner.iterations -1", 2, "CEM.iterations is -1; expected"),
     Case(ORACLE + "--planner.init-std nan", 2, "CEM.init_std is nan; expected"),

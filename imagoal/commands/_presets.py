@@ -4,18 +4,26 @@ import itertools
 from collections.abc import Sequence
 
 ARM = (
-    "--planner.horizon 7 --planner.iterations 3 --planner.init-std 1 --planner.correlation 0.85 "
+    "--planner.horizon 7 --planner.init-std 1 --planner.correlation 0.85 "
     "--over.mean 0.1 --over.min 1 --action-block 2 --replan-every 2"
 )
 """Of the arm's envs: two actions per step of the model, correlated noise that reaches around a puck, a plan of 14 actions."""
 
+BALL = "--planner.num-samples 32 --planner.num-elites 4 --planner.iterations 2 --planner.init-std 2 --planner.correlation 0.5"
+"""A push may have to be as hard as it can be: with wide noise few samples do."""
+
+REACH = "--planner.num-samples 32 --planner.num-elites 4 --planner.iterations 1"
+PUSH_EASY = "--planner.num-samples 64 --planner.num-elites 8 --planner.iterations 3"
+PUSH = "--planner.num-samples 128 --planner.num-elites 16 --planner.iterations 2"
+"""The smallest searches that are not worse than 300 x 30 on the dev tasks (`benchmarks/results/budgets.table.json`)."""
+
 PRESETS = {
-    "ball": "--world-model Ball-latent",
-    "ballgravity": "--world-model BallGravity-latent",
-    "ballgust": "--world-model BallGust-latent",
-    "reach": f"--world-model Reach-latent {ARM}",
-    "pusheasy": f"--world-model PushEasy-latent --agent-weight 0.25 {ARM}",
-    "push": f"--world-model Push-latent --agent-weight 0.25 {ARM}",
+    "ball": f"--world-model Ball-latent {BALL}",
+    "ballgravity": f"--world-model BallGravity-latent {BALL}",
+    "ballgust": f"--world-model BallGust-latent {BALL}",
+    "reach": f"--world-model Reach-latent {REACH} {ARM}",
+    "pusheasy": f"--world-model PushEasy-latent --agent-weight 0.25 {PUSH_EASY} {ARM}",
+    "push": f"--world-model Push-latent --agent-weight 0.25 {PUSH} {ARM}",
 }
 """Flags by env, without namespace, version and underscores."""
 

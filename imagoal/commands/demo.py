@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from imagoal import flags
 from imagoal.commands._common import Folder, cpus
 
 LIVE = (
@@ -16,6 +17,9 @@ LIVE = (
     ("no-op", "no_op", "", "floor"),
 )
 """Rows that are run live: name, agent, world model, role."""
+
+LEARNING = "--predictor prefix --predictor.depth 2 --future 8 --schedule.lr 2e-3"
+"""What the predictors that ship for Ball were trained with, see `benchmarks/ball`."""
 
 
 @dataclass(frozen=True)
@@ -65,28 +69,26 @@ class Demo:
 
     def _train(self, folder: Path) -> None:
         from imagoal.commands.train import Train
-        from imagoal.world_model.predictors.mlp import MLP
 
-        encoder, model = str(folder / "encoder"), folder / "model"
-        whole = Train(data=folder / "data", encoder=encoder, run_dir=model, predictor=MLP(), seed=self.seed)
-        (replace(whole, schedule=replace(whole.schedule, steps=30)) if self.quick else whole).run()
+        parts = [word for part in ("data", "encoder") for word in (f"--{part}", str(folder / part))]
+        words = [*parts, "--run", str(folder / "model"), "--seed", str(self.seed), *LEARNING.split()]
+        flags.parse(Train, [*words, *(["--schedule.steps", "30"] if self.quick else [])], "imagoal train").run()
 
     def _evaluate(self, folder: Path) -> None:
         """One thread and one episode at a time, as the committed rows are run."""
         from imagoal.commands.eval import Eval
-        from imagoal.planning.cem import CEM
 
         for name, agent, model, role in LIVE:
             where = str(folder / "model") if model == "model" else model
             count = 2 if self.quick else 20
-            row = Eval(agent=agent, world_model=where, planner=CEM(), tasks="test", count=count, role=role)
-            replace(row, run_dir=folder / "live" / name).run()
+            words = ["--agent", agent, "--world-model", where, "--tasks", "test", "--count", str(count), "--role", role]
+            flags.parse(Eval, [*words, "--run", str(folder / "live" / name)], "imagoal eval").run()
 
     def _film(self, folder: Path) -> None:
         from imagoal.commands.plan import Plan
-        from imagoal.planning.cem import CEM
 
-        Plan(world_model=str(folder / "model"), planner=CEM(), tasks="test", run_dir=folder / "film").run()
+        words = ["--world-model", str(folder / "model"), "--tasks", "test", "--run", str(folder / "film")]
+        flags.parse(Plan, words, "imagoal plan").run()
 
     def _report(self, folder: Path) -> None:
         from imagoal.commands.report import Report
