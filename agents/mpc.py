@@ -132,13 +132,15 @@ class MPC:
         past = self._past(now.state, None if self.plan is None else executed)
         self.belief = setting.model.observe(past, self.seeds, self.belief)
         encoded = time.perf_counter()
-        idle = no_op(len(self.seeds), setting.planner.horizon, setting.model.action_size)
+        size, device = setting.model.action_size, setting.model.device
+        idle = no_op(len(self.seeds), setting.planner.horizon, size, device=device)
         candidates = propose(self.plan if setting.warm_start else None, executed, idle)
         number = len(self.actions) // setting.replan_every
         generators = [_generator(seed, number) for seed in self.seeds]
         deadline = setting.deadline_ms
         left = None if deadline is None else max(0.0, deadline - 1000 * (time.perf_counter() - began))
-        self.plan, self.regret = self._search(self.belief, candidates, generators, left)
+        plan, regret = self._search(self.belief, candidates, generators, left)
+        self.plan, self.regret = plan.cpu(), regret if regret is None else regret.cpu()
         self.planned_at, self.path = len(self.actions), None
         whole, before = (1000 * (moment - began) for moment in (time.perf_counter(), encoded))
         rollout = self.plan.cost_ms

@@ -49,13 +49,18 @@ def bench(what: Subject, timing: Timing, budgets: Budgets | None, cpus: int) -> 
     single = "a deadline" if what.planning.deadline_ms is not None else "surprise" if what.planning.surprise else ""
     if single and timing.batches != (1,):
         raise UsageError(f"{single} with {', '.join(map(str, timing.batches))} problems at a time; use --batches 1")
+    if what.planning.model.device.type != "cpu":
+        raise UsageError(
+            f"device {what.planning.model.device}; expected cpu, since what is compared here is CPU time; `imagoal eval` gives "
+            "the milliseconds of an action on a GPU"
+        )
     if budgets:
         what.tasks.first(budgets.count)
     began, load = time.perf_counter(), _bench_machine.load()
     plans, gemms = time_plans(what, timing)
     rows = make_rows(what, timing, plans, {threads: gemm.gflops() for threads, gemm in gemms.items()})
     found = under_budgets(what, budgets, timing.threads[0], timing.seed) if budgets else []
-    origin = _result.provenance({}, {"order": timing.seed}, time.perf_counter() - began, **what.hashes)
+    origin = _result.provenance({}, {"order": timing.seed}, time.perf_counter() - began, device="cpu", **what.hashes)
     machine = {
         "cpus": cpus,
         "threads": list(timing.threads),

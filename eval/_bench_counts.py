@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -135,17 +135,28 @@ class Counted:
 
 
 def count(what: Subject, batch: int) -> tuple[Counts, Problem]:
-    """What the second plan of the first episodes takes, and that plan's problem; none is timed, hurried or kept."""
+    """What the second plan of the first episodes takes, and that plan's problem; none is timed, hurried or kept.
+
+    Compiled code is counted as what it was compiled from.
+    """
     witness = Witness(what.planning.planner)
     planning = dataclasses.replace(what.planning, planner=witness, deadline_ms=None, surprise=0.0)
-    counted = Counted(what.agent(what.env, planning), planning.model)
+    plain = dataclasses.replace(planning, model=_plain(planning.model))
+    counted = Counted(what.agent(what.env, plain), plain.model)
     what.play(counted, range(batch), planning.replan_every + 1)
     problem = witness.problem
     with FlopCounterMode(display=False) as flops:
         _inside(problem.cost).imagine(problem.candidates)
     steps = flops.get_total_flops() / problem.candidates[..., 0].numel()
     calls, network = len(problem.populations), counted.calls or None
-    return Counts(counted.plan.evaluations, calls, network, counted.flops or None, steps or None), problem
+    if plain.model is not planning.model:
+        what.play(what.agent(what.env, planning), range(batch), planning.replan_every + 1)
+    return Counts(counted.plan.evaluations, calls, network, counted.flops or None, steps or None), witness.problem
+
+
+def _plain(model: Any) -> Any:
+    """The same world model, not compiled."""
+    return dataclasses.replace(model, compiled=False) if getattr(model, "compiled", False) else model
 
 
 def overhead(problem: Problem, threads: int, rounds: int, seed: int) -> float | None:

@@ -57,13 +57,15 @@ def text(found: Mapping[str, Any]) -> str:
 def _words(row: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
     """What the columns are, and what does not differ from row to row."""
     rate = " and ".join(f"{value:.0f} {name}" for name, value in row["gemm_gflops"].items() if value)
-    judged = f" Searched in {setting['precision']}, judged in fp32." if setting["precision"] not in {None, "fp32"} else ""
+    how = f" Searched in {setting['precision']}, judged in fp32." if setting["precision"] not in {None, "fp32"} else ""
+    planner = setting["agent"].get("planner") or {}
+    how += " Compiled, which the first plan took its time for." if planner.get("compiled") else ""
     threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
     return (
         f"Milliseconds per plan of B problems, {setting['actions_per_plan']} env action(s) executed from each; cold: the first "
         f"plan of the process. Matrix products ran at {rate} GFLOP/s ({threads}); `of GEMM` is the share of a plan's time that "
         "its FLOPs would take at the fp32 rate, `planner` a search against only calling its cost function, and `B by B=1` "
-        f"B problems one by one against all at once.{judged}"
+        f"B problems one by one against all at once.{how}"
     )
 
 

@@ -52,6 +52,8 @@ class Request:
         surprise: a plan is kept while the world is no further from what it imagined than this share of what is left to the
             goal; 0 for a new plan every time.
         precision: at which a trained world model's matrix products are computed in a search; fp32 judges what was found.
+        compiled: whether a trained world model's rollouts are compiled.
+        device: where a trained world model computes, and the search with it.
     """
 
     agent: str
@@ -69,8 +71,14 @@ class Request:
     deadline_ms: float | None = None
     surprise: float = 0.0
     precision: Precision = "fp32"
+    compiled: bool = False
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
+        if self.device.partition(":")[0] not in {"cpu", "cuda"}:
+            raise UsageError(f"device {self.device!r}; expected cpu, cuda, or cuda:1 for the second GPU")
+        if self.device != "cpu" and not torch.cuda.is_available():
+            raise UsageError(f"device {self.device!r}: this PyTorch sees no GPU; use cpu, or install a build of it for CUDA")
         if not 0 <= self.agent_weight < math.inf:
             raise UsageError(f"agent_weight = {self.agent_weight}; expected a finite number, 0 or more")
         if self.action_block < 1:
@@ -104,8 +112,9 @@ def build(request: Request, env: GoalEnv) -> Built:
         DataError: a damaged or foreign folder.
     """
     agent_class = find.find("agent", request.agent)
-    folder = _folder(request.world_model, request.trust, env)
-    readouts = _folder(request.readouts, request.trust, env) or folder
+    device = torch.device(request.device)
+    folder = _folder(request.world_model, request.trust, env, device)
+    readouts = _folder(request.readouts, request.trust, env, device) or folder
     model = _world_model(request, folder, env)
     planning = _planning(request, env, model, readouts) if model else None
     agent: Agent = agent_class(env, planning)
@@ -175,7 +184,7 @@ def _seen(env: GoalEnv, states: Tensor) -> Tensor:
     return torch.from_numpy(env.visible(states.numpy())).float()
 
 
-def _folder(name: str, trust: bool, env: GoalEnv) -> _model.LatentFolder | None:
+def _folder(name: str, trust: bool, env: GoalEnv, device: torch.device) -> _model.LatentFolder | None:
     """The world-model folder of that name, if it is one, and its encoder can read the env's frames."""
     if name in {"", "simulator"}:
         return None
@@ -183,7 +192,7 @@ def _folder(name: str, trust: bool, env: GoalEnv) -> _model.LatentFolder | None:
     seen, shown = folder.gallery.frames.shape[1:], env.observation_space["image"].shape  # type: ignore[index]
     if seen != shown:
         raise UsageError(f"world model {name} sees frames {seen}, the env shows {shown}; {ANOTHER}")
-    return folder
+    return folder.to(device)
 
 
 def _world_model(request: Request, folder: _model.LatentFolder | None, env: GoalEnv) -> WorldModel | None:
@@ -192,6 +201,10 @@ def _world_model(request: Request, folder: _model.LatentFolder | None, env: Goal
             f"precision {request.precision} with world model {request.world_model!r}; expected fp32, since only a trained one "
             "has another"
         )
+    if request.device != "cpu" and folder is None:
+        raise UsageError(f"device {request.device!r} with world model {request.world_model!r}; expected cpu")
+    if request.compiled and folder is None:
+        raise UsageError(f"compile with world model {request.world_model!r}; only a trained one can be compiled; leave it out")
     if request.world_model == "simulator":
         return Simulator(env, request.action_block)
     if folder is None:
@@ -200,7 +213,7 @@ def _world_model(request: Request, folder: _model.LatentFolder | None, env: Goal
     if folder.model.action_size != wanted:
         found = folder.model.action_size
         raise UsageError(f"world model {request.world_model} wants actions of size {found}, the env {wanted}; {ANOTHER}")
-    return dataclasses.replace(folder.model, precision=request.precision)
+    return dataclasses.replace(folder.model, precision=request.precision, compiled=request.compiled)
 
 
 def _render(env: GoalEnv) -> Any:
@@ -238,6 +251,7 @@ def _describe(
         setting |= {"deadline_ms": planning.deadline_ms} if planning.deadline_ms is not None else {}
         setting |= {"surprise": planning.surprise} if planning.surprise else {}
         setting |= {"precision": request.precision} if request.precision != "fp32" else {}
+        setting |= {"compiled": True} if request.compiled else {}
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
         name = request.distance or default_distance(planning.at, readouts)

@@ -83,7 +83,7 @@ def evaluate(
         began = time.perf_counter()
         episodes = _episodes(partial(make, env_name, options), built, tasks, ids, protocol.steps, batch, run)
         seeds = {"training": built.description["training_seed"], "first_task": int(tasks.seeds[0])}
-        origin = _result.provenance(config, seeds, time.perf_counter() - began, **built.hashes)
+        origin = _result.provenance(config, seeds, time.perf_counter() - began, device=request.device, **built.hashes)
         about = _result.subject(protocol, env, role, built.description)
         if shard.whole:
             result = _result.assemble(about, summarise(episodes, batch, request.replan_every, peak_mb()), episodes, origin)

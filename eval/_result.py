@@ -89,7 +89,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]
 
 
 def provenance(
-    config: Mapping[str, Any], seeds: Mapping[str, int | None], wall_s: float, **hashes: str | None
+    config: Mapping[str, Any], seeds: Mapping[str, int | None], wall_s: float, *, device: str = "cpu", **hashes: str | None
 ) -> dict[str, Any]:
     """Where a result comes from: command, versions, hardware, commit, hashes of data and weights."""
     commit, dirty = _commit()
@@ -100,7 +100,7 @@ def provenance(
         "versions": {"imagoal": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
-        "device": "cpu",
+        "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": commit,
         "dirty": dirty,

@@ -46,11 +46,12 @@ def cost(described: Mapping[str, Any] | None) -> str:
 
 
 def budget(planner: Mapping[str, Any] | None) -> str:
-    """A planner and its budget, e.g. `cem 64x4 H8`, and its precision, if it is none of most."""
+    """A planner and its budget, e.g. `cem 64x4 H8`, and how it imagines, if that is not as in most."""
     if planner is None:
         return ""
     size = "x".join(str(planner[field]) for field in ("num_samples", "iterations") if field in planner)
     words = [planner["name"], size, f"H{planner['horizon']}", planner.get("precision", "")]
+    words += ["compiled"] if planner.get("compiled") else []
     return " ".join(filter(None, words))
 
 

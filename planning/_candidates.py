@@ -7,9 +7,15 @@ from imagoal.errors import UsageError
 from imagoal.planning._types import Plan
 
 
-def no_op(problems: int, horizon: int, action_size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def no_op(
+    problems: int,
+    horizon: int,
+    action_size: int,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Tensor:
     """The sequence that does nothing, once for each problem: zeros (B, 1, H, A')."""
-    return torch.zeros(problems, 1, horizon, action_size, dtype=dtype)
+    return torch.zeros(problems, 1, horizon, action_size, dtype=dtype, device=device)
 
 
 def shift(keep: Tensor, steps: int) -> Tensor:

@@ -29,7 +29,8 @@ def check_proposals(candidates: Tensor, horizon: int, num_samples: int, generato
 
     Raises:
         UsageError: they do not fit the planner or the generators.
-        NumericalError: one holds a value that is not finite.
+        NumericalError: one holds a value that is not finite. A GPU is not waited for to learn that: there, such a search ends
+            with no cost that is finite.
     """
     if candidates.ndim != 4 or candidates.shape[1] < 1:
         raise UsageError(
@@ -41,7 +42,7 @@ def check_proposals(candidates: Tensor, horizon: int, num_samples: int, generato
         raise UsageError(f"num_samples is {num_samples}; expected at least the number of candidates, {candidates.shape[1]}")
     if candidates.shape[2] != horizon:
         raise UsageError(f"candidates have {candidates.shape[2]} steps; expected the planner's horizon, {horizon}")
-    if not torch.isfinite(candidates).all():
+    if candidates.device.type == "cpu" and not torch.isfinite(candidates).all():
         raise NumericalError("a candidate holds an action that is not finite; the policy that proposed it is broken")
     return candidates.clamp(-1, 1)
 

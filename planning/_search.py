@@ -121,6 +121,8 @@ class Search:
         """Costs (B, K) of what is in the box of a population (B, K, H, A'); +inf where they are not finite."""
         began = time.perf_counter()
         costs = self._cost(population.clamp(-1, 1))
+        if costs.is_cuda and self._deadline_ms is not None:
+            torch.cuda.synchronize(costs.device)  # only who waits for a GPU knows how late it is
         self._cost_ms += _milliseconds_since(began)
         self._evaluations += population.shape[1]
         if costs.shape != population.shape[:2]:

@@ -5,8 +5,8 @@ A' action size of one model step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
@@ -81,6 +81,11 @@ class Plan:
     on_time: bool
     cost_ms: float
     claimed: Tensor | None = None
+
+    def cpu(self) -> "Plan":
+        """The same, its tensors in the memory of the CPU."""
+        moved: dict[str, Any] = {name: value.cpu() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 class Planner(Protocol):

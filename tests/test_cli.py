@@ -138,6 +138,7 @@ WRONG = [
     Case(SCRIPTED + "--role best", 2, "role 'best'; expected one of headline, "),
     # numbers
     Case(ORACLE + "--planner.num-elites 33", 2, "CEM.num_elites is 33; expected from 1 to num_samples, 32"),
+    Case(ORACLE + "--compile", 2, "compile with world model 'simulator'; only a trained one can be compiled; leave it out"),
     Case(ORACLE + "--planner.horizon 0", 2, "CEM.horizon is 0; expected a whole number 1 or more"),
     Case(ORACLE + "--planner.iterations -1", 2, "CEM.iterations is -1; expected"),
     Case(ORACLE + "--planner.init-std nan", 2, "CEM.init_std is nan; expected"),

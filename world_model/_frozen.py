@@ -66,11 +66,22 @@ class FrozenEncoder:
             return self._encode(frames)
         return torch.cat([self._encode(chunk) for chunk in torch.split(frames, CHUNK)])
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and frames are brought."""
+        return next((tensor.device for tensor in self.net.state_dict().values()), torch.device("cpu"))
+
+    def to(self, device: torch.device) -> "FrozenEncoder":
+        """This encoder, moved there."""
+        for module in self._modules().values():
+            module.to(device)
+        return self
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 of configuration, label and weights."""
         arrays = {f"{part}.{name}": value for part, group in self._tensors().items() for name, value in group.items()}
-        weights = files.hash_arrays({name: value.numpy() for name, value in arrays.items()})
+        weights = files.hash_arrays({name: value.cpu().numpy() for name, value in arrays.items()})
         return files.hash_of([_named.describe("encoder", self.config), self.label, weights])
 
     def with_reduction(self, frames: Frames, size: int, seed: int) -> "FrozenEncoder":
@@ -97,7 +108,7 @@ class FrozenEncoder:
         _folder.write(path, config | {"hash": self.hash, "reduce": size and list(size)}, self._tensors())
 
     def _encode(self, frames: Tensor) -> Tensor:
-        latents: Tensor = self.net(as_float(frames))
+        latents: Tensor = self.net(as_float(frames.to(self.device)))
         return self.reduce(latents) if self.reduce else latents
 
     def _modules(self) -> dict[str, nn.Module]:

@@ -45,6 +45,10 @@ class Metric:
         """The same with another weight on the agent's body."""
         return replace(self, agent_weight=agent_weight)
 
+    def to(self, device: torch.device) -> "Metric":
+        """The same, on that device."""
+        return replace(self, matrix=self.matrix.to(device), agent=self.agent.to(device))
+
     def save(self, path: Path) -> None:
         """Write the metric as a folder."""
         agent = {"agent": self.agent} if self.agent.shape[1] else {}

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Gallery:
 
     def nearest(self, latents: Tensor) -> Frames:
         """Frames (M, h, w, 3) nearest to latents (M, N, D)."""
-        nearest: Frames = self.frames[torch.cdist(latents.flatten(1), self.latents.flatten(1)).argmin(1).numpy()]
+        nearest: Frames = self.frames[torch.cdist(latents.cpu().flatten(1), self.latents.flatten(1)).argmin(1).numpy()]
         return nearest
 
     def save(self, path: Path) -> None:
@@ -68,6 +68,12 @@ class LatentFolder:
     probe: _probe.Probe
     gallery: Gallery
     config: Mapping[str, Any]
+
+    def to(self, device: torch.device) -> "LatentFolder":
+        """The same, its networks moved there; the gallery stays."""
+        self.model.predictor.to(device)
+        metrics = {name: metric.to(device) for name, metric in self.metrics.items()}
+        return replace(self, encoder=self.encoder.to(device), metrics=metrics, probe=self.probe.to(device))
 
 
 def assemble(

@@ -25,6 +25,10 @@ class Probe:
         """Probed positions (M, V) in metres of latents (M, N, D)."""
         return latents.flatten(1).to(self.weight.dtype) @ self.weight + self.bias
 
+    def to(self, device: torch.device) -> "Probe":
+        """The same, on that device."""
+        return Probe(self.weight.to(device), self.bias.to(device))
+
     def save(self, path: Path) -> None:
         """Write the probe as a folder."""
         _folder.write(path, {"schema": SCHEMA}, {"model": {"weight": self.weight, "bias": self.bias}})

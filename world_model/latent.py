@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from imagoal.world_model import _precision
+from imagoal.world_model import _compiled, _precision
 from imagoal.world_model._types import Encoder, Linearised, Past, Place, Predictor, State
 
 
@@ -22,9 +22,10 @@ class Latent:
         action_size: A' of one model step.
         action_block: env steps per model step.
         precision: of the matrix products of a rollout; what is observed, and what lies along a path, is always fp32.
+        compiled: whether rollouts of many sequences are compiled: seconds to minutes at the first, less time for all others.
 
     Raises:
-        UsageError: the processor has no unit for that precision.
+        UsageError: the processor has no unit for that precision, or there is nothing to compile with.
     """
 
     place: ClassVar[Place] = "latent"
@@ -37,9 +38,12 @@ class Latent:
     action_size: int
     action_block: int = 1
     precision: _precision.Precision = "fp32"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         _precision.check(self.precision, self.device)
+        if self.compiled:
+            _compiled.check()
         self.predictor.eval().requires_grad_(False)
 
     @property
@@ -59,21 +63,21 @@ class Latent:
 
     @property
     def exact(self) -> "Latent":
-        """The same in fp32: observes the same, and judges what was found at a lower precision."""
-        return replace(self, precision="fp32")
+        """The same in fp32: observes the same, and judges what was found at a lower precision, few sequences at a time."""
+        return replace(self, precision="fp32", compiled=False)
 
     @torch.no_grad()
     def observe(self, past: Past, seeds: Sequence[int], previous: State | None = None) -> State:
         """Encode what is new of the past, and remember it; frames that an earlier call has encoded are not encoded again."""
-        steps = past.actions.shape[1]
+        steps, actions = past.actions.shape[1], past.actions.to(self.device)
         if previous is None or past.new is None or past.new > steps:  # nothing known, or the action before the new is not
-            return self.predictor.start(self._encode(past.frames), past.actions)
+            return self.predictor.start(self._encode(past.frames), actions)
         first = steps - past.new
-        return self.predictor.extend(previous, self._encode(past.frames[:, first + 1 :]), past.actions[:, first:])
+        return self.predictor.extend(previous, self._encode(past.frames[:, first + 1 :]), actions[:, first:])
 
     def rollout(self, state: State, actions: Tensor) -> Tensor:
         """Imagined latents (B, K, H, N, D) after each of the actions (B, K, H, A')."""
-        latents, _ = self.imagining.unroll(_repeated(state, actions.shape[1]), actions.flatten(0, 1))
+        latents = self.imagine(_repeated(state, actions.shape[1]), actions.flatten(0, 1))
         return latents.reshape(*actions.shape[:2], *latents.shape[1:])
 
     def along(self, state: State, path: Tensor, actions: Tensor) -> Tensor:
@@ -100,6 +104,12 @@ class Latent:
     def imagining(self) -> Predictor:
         """The predictor at the model's precision."""
         return self.predictor if self.precision == "fp32" else _precision.mixed(self.predictor)
+
+    @cached_property
+    def imagine(self) -> _compiled.Imagine:
+        """What rollouts come from: that predictor, compiled or not."""
+        imagine = _compiled.imagining(self.imagining)
+        return _compiled.compiled(imagine, self.device) if self.compiled else imagine
 
     def _encode(self, frames: Tensor) -> Tensor:
         """Latents (B, T, N, D) of frames (B, T, 3, h, w), one by one: how an encoder rounds depends on how many there are."""

@@ -50,6 +50,10 @@ class Agency(Common):
     anew every time."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the matrix products in a search; with bf16, for processors with a unit for it, fp32 judges the best that was found."""
+    compile: bool = False
+    """Compile what imagines: the first plan takes seconds to minutes, all others less time than before."""
+    device: str = "cpu"
+    """Where a trained world model computes, and the search with it: cpu, cuda, or cuda:1 for the second GPU."""
     trust: bool = False
     """Import what a file names outside this package."""
 
@@ -78,6 +82,8 @@ class Agency(Common):
             self.deadline_ms,
             self.surprise,
             self.precision,
+            self.compile,
+            self.device,
         )
 
     def options(self) -> dict[str, str]:

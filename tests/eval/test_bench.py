@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -450,9 +451,24 @@ def test_the_command_writes_its_numbers_and_its_figure(tmp_path: Path, capsys: p
     assert [(row["batch"], row["n"]) for row in found["rows"]] == [(1, 3), (2, 3)]
     one, two = found["rows"]
     assert two["flops_per_plan"] == 2 * one["flops_per_plan"]
-    assert (one["evaluations_per_plan"], one["network_calls_per_plan"]) == (64 + 1, 2 * 8)
+    assert (one["evaluations_per_plan"], one["network_calls_per_plan"]) == (32 + 1, 2 * 8)
     assert one["flops_per_step"] > one["parameters"], "each weight is multiplied and added"
     assert found["setting"]["agent"]["planner"]["name"] == "cem"
     assert [row["iterations"]["median"] for row in found["budgets"]] == [1, 2]
     ElementTree.fromstring(out.with_suffix(".svg").read_text())
     assert f"wrote {out}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_a_compiled_plan_is_timed_and_counted_as_the_plain_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "--plans", "2", "--batches", "1", "--planner.horizon", "2", "--planner.iterations", "1", "--out"]
+    assert main([*command, str(tmp_path / "plain.json")]) == 0
+    assert main([*command, str(tmp_path / "fast.json"), "--compile"]) == 0
+    assert "Compiled, which the first plan took its time for." in capsys.readouterr().out
+    plain, fast = (files.read_json(tmp_path / f"{name}.json") for name in ("plain", "fast"))
+    assert fast["setting"]["agent"]["planner"]["compiled"]
+    counts = ("evaluations_per_plan", "cost_calls_per_plan", "network_calls_per_plan", "flops_per_plan", "flops_per_step")
+    assert [fast["rows"][0][name] for name in counts] == [plain["rows"][0][name] for name in counts]
+    assert fast["rows"][0]["cold_ms"] > 10 * plain["rows"][0]["cold_ms"]
