@@ -82,6 +82,7 @@ def measure(rounds: int, quick: bool) -> dict[str, Any]:
         "limit": runs.LIMIT,
         "trials": trials or 12,
         "tasks": tasks,
+        "draws": runs.DRAWS,
         "fixed_budget": [*runs.fixed_budget(problems, rounds), *runs.transformer(rounds)],
         "overhead": runs.overhead(problems[0], 5 * rounds),
         "batching": runs.batching(problems, rounds),

@@ -15,6 +15,7 @@ from peers_foreign import hollow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagoal.world_model._compiled import Imagine, compiled, imagining
 from imagoal.world_model._precision import mixed
 from imagoal.world_model._types import Predictor
 from imagoal.world_model.predictors.streaming import Streaming
@@ -145,25 +146,32 @@ class Made:
 
     differentiable = False
 
-    def __init__(self, network: Predictor, task: Task) -> None:
-        self._network, self._task = network, task
+    def __init__(self, network: Predictor, imagine: Imagine, task: Task) -> None:
+        self._network, self._imagine, self._task = network, imagine, task
 
     @classmethod
-    def streaming(cls, bf16: bool) -> "Callable[[Task], Made]":
-        """Of the published size, random weights; a block sees as many times as a window holds, none is computed twice."""
+    def streaming(cls, bf16: bool, fast: bool = False) -> "Callable[[Task], Made]":
+        """Of the published size, random weights; a block sees as many times as a window holds, none is computed twice.
+
+        Args:
+            bf16: whether its products are in bf16.
+            fast: whether it is compiled.
+        """
         torch.manual_seed(0)
         shape = Streaming(history=1 + (WINDOW - 1) * DEPTH, width=SIZE, depth=DEPTH, heads=HEADS, head_size=64, mlp_size=2048)
         network = shape.build(1, SIZE, ACTION_SIZE).eval().requires_grad_(False)
         for weight in network.parameters():
             nn.init.normal_(weight, std=0.02)
-        return partial(cls, mixed(network) if bf16 else network)
+        network = mixed(network) if bf16 else network
+        imagine = imagining(network)
+        return partial(cls, network, compiled(imagine, torch.device("cpu")) if fast else imagine)
 
     def __call__(self, actions: Tensor) -> Tensor:
         """Costs (B, K) of actions (B, K, H, A)."""
         count, now = actions.shape[1], self._task.now[:, None, None]
         memory = self._network.start(now, actions[:, 0, :0])
         repeated = tuple(part.repeat_interleave(count, 0) for part in memory)
-        latents, _ = self._network.unroll(repeated, actions.flatten(0, 1))
+        latents = self._imagine(repeated, actions.flatten(0, 1))
         goals = self._task.goal.repeat_interleave(count, 0)
         return F.mse_loss(latents[:, -1, 0], goals, reduction="none").sum(1).reshape(-1, count)
 

@@ -133,9 +133,10 @@ def batching_table(result: Mapping[str, Any]) -> list[str]:
 def quality_table(result: Mapping[str, Any], name: str) -> list[str]:
     part, limit = result["quality"][name], result["limit"]
     titles = {"cold": "First plans, from nothing", "warm": "Replans, from the planner's own last plan"}
+    times = f", each {result['draws']} times" if "draws" in result else ""
     lines = [
         f"{titles[name]}: each planner's fastest of {result['trials']} trials with a median gap of at most {100 * limit:g} % "
-        f"on {result['tasks']} dev tasks; timed again with other random numbers:",
+        f"on {result['tasks']} dev tasks{times}; timed again with other random numbers:",
         "",
         "| planner | setting | gap %, median | again, median / p90 | ms per plan | times as fast as 300 x 30 |",
         "|---|---|---|---|---|---|",
