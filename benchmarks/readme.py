@@ -45,8 +45,11 @@ ABLATIONS = {
     "latent-s0": "as above, seed 0",
     "latent-mppi-s0": "MPPI instead of CEM, equal evaluations",
     "latent-euclid-s0": "Euclid's distance between latents instead of slowness",
+    "latent-narrow-s0": "narrow white noise (standard deviation 0.5) and more of it, 64 x 4",
+    "latent-narrow-euclid-s0": "the same with Euclid's distance",
     "latent-last-s0": "distance after the last imagined step instead of the mean over steps",
     "latent-probe-s0": "distance between linearly probed positions (sees labels)",
+    "latent-mlp-s0": "predictor `mlp`, which reads what it imagined, instead of `prefix`",
     "latent-generic-s0": "encoder `generic`: EfficientNet-Lite0, ImageNet weights, 64 principal components",
     "latent-random-s0": "encoder `random`: the same network, untrained",
 }

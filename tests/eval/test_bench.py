@@ -451,8 +451,8 @@ def test_the_command_writes_its_numbers_and_its_figure(tmp_path: Path, capsys: p
     assert [(row["batch"], row["n"]) for row in found["rows"]] == [(1, 3), (2, 3)]
     one, two = found["rows"]
     assert two["flops_per_plan"] == 2 * one["flops_per_plan"]
-    assert (one["evaluations_per_plan"], one["network_calls_per_plan"]) == (32 + 1, 2 * 8)
-    assert one["flops_per_step"] > one["parameters"], "each weight is multiplied and added"
+    assert (one["evaluations_per_plan"], one["network_calls_per_plan"]) == (32 + 1, 2)
+    assert one["flops_per_step"] * one["evaluations_per_plan"] * 8 < one["flops_per_plan"], "encoding is in the plan alone"
     assert found["setting"]["agent"]["planner"]["name"] == "cem"
     assert [row["iterations"]["median"] for row in found["budgets"]] == [1, 2]
     ElementTree.fromstring(out.with_suffix(".svg").read_text())
