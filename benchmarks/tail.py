@@ -1,4 +1,4 @@
-"""How long the slowest plans take, on an idle machine and beside a program that keeps one core busy.
+"""How long plans take, the slowest too: on an idle machine, compiled, and beside a program that keeps one core busy.
 
     python benchmarks/tail.py          (five minutes; nothing else should run)
 
@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +27,34 @@ COLUMNS = ["env", "planner", "beside", "plans", "p50 ms", "p90 ms", "p99 ms", "p
 def main() -> None:
     rows = []
     for env in ENVS:
-        for beside in ("nothing", "one busy core"):
-            rows.append(row(env, beside))
+        for beside, more in (("nothing", ()), ("one busy core", ()), ("nothing", ("--compile",))):
+            rows.append(row(env, beside, more))
             print("  ".join(f"{value:.2f}" if isinstance(value, float) else str(value) for value in rows[-1]), flush=True)
     _result.write_table(ROOT / "benchmarks/results/tail.table.json", COLUMNS, rows, {"plans": PLANS})
 
 
-def row(env: str, beside: str) -> list[Any]:
+def row(env: str, beside: str, more: Sequence[str]) -> list[Any]:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if beside != "nothing" else None
     try:
-        result = bench(env)
+        result = bench(env, more)
     finally:
         if busy:
             busy.kill()
             busy.wait()
     planner, times = result["setting"]["agent"]["planner"], result["rows"][0]["wall_ms"]["per_plan"]
-    setting = f"{planner['name']} {planner['num_samples']} x {planner['iterations']}, H {planner['horizon']}"
+    setting = f"{planner['name']} {planner['num_samples']} x {planner['iterations']}, H {planner['horizon']}" + (
+        ", compiled" if planner.get("compiled") else ""
+    )
     ratio = times["p99"] / times["p50"]
     measured = [*(times[name] for name in ("p50", "p90", "p99")), ratio]
     return [env, setting, beside, result["rows"][0]["n"], *measured, result["provenance"]["weights_hash"], *success(env)]
 
 
-def bench(env: str) -> dict[str, Any]:
+def bench(env: str, more: Sequence[str]) -> dict[str, Any]:
     """What `imagoal bench` measures in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "bench.json"
-        flags = ["--env", env, "--plans", str(PLANS), "--batches", "1", "--out", str(out)]
+        flags = ["--env", env, "--plans", str(PLANS), "--batches", "1", "--out", str(out), *more]
         subprocess.run([sys.executable, "-m", "imagoal", "bench", *flags], check=True, stdout=subprocess.DEVNULL)
         return dict(json.loads(out.read_text()))
 
