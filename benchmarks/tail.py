@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from imagoal.eval import _result
+from imagoal.eval._table import budget
 
 ROOT = Path(__file__).parents[1]
 ENVS = {"ball": "Ball", "reach": "Reach", "push": "Push"}
@@ -41,10 +42,8 @@ def row(env: str, beside: str, more: Sequence[str]) -> list[Any]:
         if busy:
             busy.kill()
             busy.wait()
-    planner, times = result["setting"]["agent"]["planner"], result["rows"][0]["wall_ms"]["per_plan"]
-    setting = f"{planner['name']} {planner['num_samples']} x {planner['iterations']}, H {planner['horizon']}" + (
-        ", compiled" if planner.get("compiled") else ""
-    )
+    times = result["rows"][0]["wall_ms"]["per_plan"]
+    setting = budget(result["setting"]["agent"]["planner"])
     ratio = times["p99"] / times["p50"]
     measured = [*(times[name] for name in ("p50", "p90", "p99")), ratio]
     return [env, setting, beside, result["rows"][0]["n"], *measured, result["provenance"]["weights_hash"], *success(env)]
