@@ -1,5 +1,6 @@
 """`imagoal train`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,14 +10,22 @@ from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
 from imagoal.world_model._loss import Loss
+from imagoal.world_model._pixel_net import Trunk
+from imagoal.world_model._pixel_train import PixelLoss
 
 GALLERY = 1024
 """Frames that a model keeps to show what it imagines."""
 
+PIXELS = "--schedule.steps 8000 --schedule.batch 16 --schedule.lr 1.5e-3 --future 4"
+"""How a pixel model learns unless flags say otherwise."""
+
+OWN = {"latent": ("encoder", "loss", "metric", "reduce"), "pixel_regression": ("trunk", "pixel_loss")}
+"""Flags that one kind of world model has and no other."""
+
 
 @dataclass(frozen=True)
 class Train(Learning):
-    """Freeze an encoder, encode a store once, and train a world model on the latents."""
+    """Train a world model: on a store's latents, encoded once by a frozen encoder, or on its frames."""
 
     data: Path = Path("runs/data")
     """Store, from `imagoal collect`."""
@@ -24,7 +33,7 @@ class Train(Learning):
     """Encoder folder (or the run folder that holds it), or an entry, e.g. effnet_lite0."""
     run_dir: Folder = Path("runs/model")
     """Run folder; the world model is written to its `model`."""
-    kind: Literal["latent"] = "latent"
+    kind: Literal["latent", "pixel_regression"] = "latent"
     """Kind of world model."""
     predictor: Annotated[Any, Named("predictor", "mlp")] = None
     """What imagines the next latents."""
@@ -32,6 +41,10 @@ class Train(Learning):
     """How long and how fast it learns."""
     loss: Loss = field(default_factory=Loss)
     """How errors count."""
+    trunk: Trunk = field(default_factory=Trunk)
+    """Network of a pixel model."""
+    pixel_loss: PixelLoss = field(default_factory=PixelLoss)
+    """What a pixel model is trained on."""
     future: int = 5
     """Imagined model steps that the rollout loss covers."""
     action_block: int = 1
@@ -43,9 +56,16 @@ class Train(Learning):
     trust: bool = False
     """Import what a file names outside this package."""
 
+    @staticmethod
+    def preset(args: Sequence[str]) -> list[str]:
+        """Flags that stand before those of the user, whose flags win."""
+        return PIXELS.split() if any(arg.endswith("pixel_regression") for arg in args) else []
+
     def run(self) -> int:
         """Train, or continue, and write the world model."""
         self.prepare()
+        self._refuse_flags_of_other_kinds()
+        from imagoal.commands._train_pixels import train_pixels
         from imagoal.envs._cache import open_cache
         from imagoal.envs._store import Store
         from imagoal.world_model import _model, _probe, _train
@@ -56,6 +76,8 @@ class Train(Learning):
             raise UsageError(
                 f"future = {self.future}, action_block = {self.action_block}, reduce = {self.reduce}; expected >= 1, 1, 0"
             )
+        if self.kind == "pixel_regression":
+            return train_pixels(self)
         store = Store.open(self.data)
         cache = open_cache(store)
         encoder = self._encoder(cache)
@@ -100,6 +122,14 @@ class Train(Learning):
         for name, errors in trained.errors.items():
             print(f"{name:<8}" + " ".join(f"{100 * error:6.2f}" for error in errors))
         return 0
+
+    def _refuse_flags_of_other_kinds(self) -> None:
+        defaults = Train()
+        for kind, names in OWN.items():
+            given = [name for name in names if kind != self.kind and getattr(self, name) != getattr(defaults, name)]
+            if given:
+                flag = given[0].replace("_", "-")
+                raise UsageError(f"--{flag} is of kind {kind}, not of {self.kind}; leave it out, or pass --kind {kind}")
 
     def _encoder(self, cache: Any) -> Any:
         """The encoder that was named, frozen."""

@@ -1,0 +1,134 @@
+"""How far pixel models misplace Ball's ball: the gate before any of them is compared by speed or by success.
+
+    imagoal train --kind pixel_regression --data DATA --trunk.colours grey --run runs/pixels/regression
+    python benchmarks/pixel_gate.py DATA regression=runs/pixels/regression          (a minute; DATA is a store of Ball)
+
+In windows of held-out episodes whose past frames are all true ones, the centre of the ball is found in the imagined frame,
+and its distance from the true centre, which the state tells, is the error in pixels of 1/60 m. The centre is found by
+colour: the mean of the channels says how much of a pixel the ball covers, from 0 for the floor to 1; pixels that are covered
+by less than a tenth count as floor, and the covered shares of all others weigh their places. `true frame` is what this finds
+in the true frame, and `copy last frame` what it finds in the last one seen. Where nothing is covered, the middle of the box
+counts. A window is of free flight if the ball meets no wall in it, from the first frame that the model sees to the one that
+is imagined, and else a bounce; in flight nothing but the push changes the direction of the velocity.
+
+Writes `benchmarks/results/pixel-gate.table.json`.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from imagoal.envs import _ball_world as world
+from imagoal.envs._cache import FrameCache, WindowIndex, open_cache
+from imagoal.envs._store import Store
+from imagoal.envs._types import Floats
+from imagoal.errors import UsageError
+from imagoal.eval import _result
+from imagoal.world_model import WorldModel, _pixel_model
+from imagoal.world_model._frames import as_float, to_tensor
+from imagoal.world_model._types import Past
+from imagoal.world_model._windows import split
+
+RESULTS = Path(__file__).parents[1] / "benchmarks/results"
+ENV = "imagoal/Ball-v0"
+STEPS = (1, 8)
+"""Imagined steps after which errors are told."""
+BATCH = 64
+COVERED = 0.1
+"""Share of a pixel from which on it counts."""
+COLUMNS = ["frames", "step", "flight", "windows", "mean px", "median px", "p90 px"]
+Flags = npt.NDArray[np.bool_]
+
+
+def main(data: Path, models: dict[str, Path]) -> None:
+    store = Store.open(data)
+    if store.spec.env != ENV:
+        raise UsageError(f"{data} is a store of {store.spec.env}; expected {ENV}, where the ball and its bounces can be told")
+    cache, rows = open_cache(store), []
+    for name, path in models.items():
+        model = _pixel_model.load(path).model
+        index = known(cache.window_index(model.history, max(STEPS), model.action_block, split(cache)[1]))
+        errors = {name: imagined_errors(cache, model, index)} | ({} if rows else seen_errors(cache, index))
+        rows += [row for frames, error in errors.items() for row in told(frames, error, bounces(cache, index))]
+    for row in rows:
+        print(*(f"{value:<16}" if isinstance(value, str) else f"{value:8.3f}" for value in row))
+    settings = {"models": {name: str(path) for name, path in models.items()}, "data_hash": store.hash}
+    _result.write_table(RESULTS / "pixel-gate.table.json", COLUMNS, rows, settings)
+
+
+def known(index: WindowIndex) -> WindowIndex:
+    """The windows that begin in their episode, not before it: what they do not show, nobody can know."""
+    kept = index.now - index.start >= (index.context - 1) * index.block
+    return replace(index, now=index.now[kept], start=index.start[kept])
+
+
+def imagined_errors(cache: FrameCache, model: WorldModel, index: WindowIndex) -> Floats:
+    """Pixels (W, STEPS) by which the ball is misplaced in imagined frames."""
+    errors = []
+    for ids in np.array_split(np.arange(len(index)), max(1, len(index) // BATCH)):
+        frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
+        past = Past(to_tensor(frames[:, : model.history].numpy()), actions[:, : model.history - 1])
+        imagined = model.rollout(model.observe(past, [0] * len(ids)), actions[:, None, model.history - 1 :])[:, 0]
+        errors.append(misplaced(imagined[:, [step - 1 for step in STEPS]], index.take(cache.states, ids)[:, model.history :]))
+    return np.concatenate(errors)
+
+
+def seen_errors(cache: FrameCache, index: WindowIndex) -> dict[str, Floats]:
+    """The same of true frames: the last that is seen, and the one that is to be imagined."""
+    ids = np.arange(len(index))
+    frames, states = index.take(cache.frames, ids)[:, index.context - 1 :], index.take(cache.states, ids)[:, index.context :]
+    shown = as_float(to_tensor(frames))
+    return {
+        "copy last frame": misplaced(shown[:, [0] * len(STEPS)], states),
+        "true frame": misplaced(shown[:, list(STEPS)], states),
+    }
+
+
+def misplaced(frames: Tensor, states: Floats) -> Floats:
+    """Pixels (M, STEPS) between the ball in frames f32 (M, STEPS, 3, h, w) and in the states (M, H, 4) after each step."""
+    true = states[:, [step - 1 for step in STEPS], :2] * world.SCALE + world.WALL
+    true[..., 1] = world.SIZE - true[..., 1]  # rows run downwards
+    found = centres(frames.flatten(0, 1)).reshape(true.shape)
+    return np.asarray(np.linalg.norm(found - true, axis=-1))
+
+
+def centres(frames: Tensor) -> Floats:
+    """Where the ball is in frames f32 (M, 3, h, w): column and row (M, 2) in pixels from the upper left corner."""
+    floor, ball = (float(np.mean(colour)) / 255 for colour in (world.FLOOR_COLOUR, world.BALL_COLOUR))
+    inside = frames.mean(1)[:, world.WALL : -world.WALL, world.WALL : -world.WALL]
+    covered = ((floor - inside) / (floor - ball)).clamp(0, 1).double()
+    weights = torch.where(covered < COVERED, 0, covered)
+    weights = torch.where(weights.sum((1, 2), keepdim=True) > 0, weights, 1)
+    places = torch.arange(inside.shape[-1], dtype=torch.float64) + 0.5 + world.WALL
+    moments = torch.stack([(weights * places).sum((1, 2)), (weights * places[:, None]).sum((1, 2))], 1)
+    return np.asarray((moments / weights.sum((1, 2))[:, None]).numpy())
+
+
+def bounces(cache: FrameCache, index: WindowIndex) -> Flags:
+    """Whether the ball meets a wall between a window's first frame and that after each of STEPS, (W, STEPS)."""
+    pushed, following = world.push(cache.states, cache.actions)[:, 2:4], np.roll(cache.states, -1, 0)[:, 2:4]
+    lengths = np.linalg.norm(pushed, axis=1) * np.linalg.norm(following, axis=1)
+    turned = (pushed * following).sum(1) < (1 - 1e-9) * lengths
+    met = index.take(turned, np.arange(len(index)))
+    return np.stack([met[:, : index.context - 1 + step].any(1) for step in STEPS], 1)
+
+
+def told(frames: str, errors: Floats, bounced: Flags) -> list[list[object]]:
+    """Rows of the table from the errors (W, STEPS) in frames of some origin."""
+    rows: list[list[object]] = []
+    for column, step in enumerate(STEPS):
+        met = bounced[:, column]
+        for flight, chosen in {"all": met | True, "free": ~met, "bounce": met}.items():
+            off = errors[chosen, column]
+            rows.append([frames, step, flight, len(off), float(off.mean()), *np.percentile(off, [50, 90]).tolist()])
+    return rows
+
+
+if __name__ == "__main__":
+    named = (each.partition("=") for each in sys.argv[2:])
+    main(Path(sys.argv[1]), {name: Path(path) for name, _, path in named})

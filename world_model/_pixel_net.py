@@ -1,0 +1,144 @@
+"""The trunk that all pixel models share: a small U-Net over patches of the last frames, told of actions and of noise."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imagoal.errors import UsageError
+from imagoal.world_model._frames import as_float
+
+GROUPS = 8
+"""Of each group norm."""
+OCTAVES = 4
+"""Of the waves that tell the network how much noise there is."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A U-Net of two levels; most of its weights are at the lower one, where a pixel costs least."""
+
+    history: int = 3
+    """How many of the last frames it sees; two or more show velocity."""
+    colours: Literal["rgb", "grey"] = "rgb"
+    """What it sees and imagines; grey is the mean of the three, so that a goal's colour adds the same to all distances."""
+    patch: int = 4
+    """Side of the squares of pixels that become channels."""
+    width: int = 48
+    """Channels at the patches."""
+    inner: int = 128
+    """Channels at every second patch."""
+    blocks: int = 3
+    """Residual blocks at every second patch."""
+
+    def __post_init__(self) -> None:
+        for field in ("history", "patch", "blocks"):
+            if getattr(self, field) < 1:
+                raise UsageError(f"Trunk.{field} is {getattr(self, field)}; expected 1 or more")
+        for field in ("width", "inner"):
+            if getattr(self, field) < 1 or getattr(self, field) % GROUPS:
+                raise UsageError(f"Trunk.{field} is {getattr(self, field)}; expected a multiple of {GROUPS}")
+
+    @property
+    def channels(self) -> int:
+        """C of a frame as the network sees it."""
+        return 1 if self.colours == "grey" else 3
+
+    def build(self, action_size: int) -> "PixelNet":
+        """A new network for actions of size A'; random weights come from torch's generator."""
+        return PixelNet(self, action_size)
+
+
+class PixelNet(nn.Module):
+    """Frames, actions and a noisy next frame to what a pixel model makes the next frame of; zeros before training.
+
+    Attributes:
+        config: its settings.
+        unit: the usual change of a pixel in one model step, a scalar; 1 until training sets it.
+    """
+
+    unit: Tensor
+
+    def __init__(self, config: Trunk, action_size: int) -> None:
+        super().__init__()
+        self.config = config
+        width, inner, pixels = config.width, config.inner, config.channels * config.patch**2
+        self.register_buffer("unit", torch.ones(()))
+        self.condition = nn.Sequential(
+            nn.Linear(config.history * action_size + 2 * OCTAVES, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU()
+        )
+        self.enter = nn.Conv2d((1 + config.history) * pixels, width, 3, padding=1)
+        self.first = Block(width, width, inner)
+        self.down = nn.Conv2d(width, inner, 3, stride=2, padding=1)
+        self.middle = nn.ModuleList(Block(inner, inner, inner) for _ in range(config.blocks))
+        self.up = nn.Conv2d(inner, width, 1)
+        self.last = Block(2 * width, width, inner)
+        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, pixels, 3, padding=1))
+        for parameter in self.leave[-1].parameters():
+            nn.init.zeros_(parameter)
+        self.to(memory_format=torch.channels_last)  # which convolutions on a CPU are fastest with
+
+    @property
+    def history(self) -> int:
+        """How many of the last frames it sees."""
+        return self.config.history
+
+    def forward(self, frames: Tensor, actions: Tensor, noisy: Tensor, log_sigma: Tensor) -> Tensor:
+        """What the next frame is made of, by a regression or a denoiser.
+
+        Args:
+            frames: (M, history, C, h, w), the last ones.
+            actions: (M, history, A'); action t is taken at frame t.
+            noisy: (M, C, h, w), the next frame as far as it is known; zeros for a regression.
+            log_sigma: (M,), the logarithm of the noise's standard deviation; zeros for a regression.
+
+        Returns:
+            (M, C, h, w).
+        """
+        patches = F.pixel_unshuffle(torch.cat([frames.flatten(1, 2), noisy], 1), self.config.patch)
+        told = self.condition(torch.cat([actions.flatten(1), waves(log_sigma)], 1))
+        fine = self.first(self.enter(patches), told)
+        coarse = self.down(fine)
+        for block in self.middle:
+            coarse = block(coarse, told)
+        raised = F.interpolate(self.up(coarse), scale_factor=2.0)
+        hidden = self.last(torch.cat([raised, fine], 1), told)
+        return F.pixel_shuffle(self.leave(hidden), self.config.patch)
+
+    def seen(self, frames: Tensor) -> Tensor:
+        """Frames f32 (..., C, h, w) in [0, 1], of frames (..., 3, h, w), u8 or float.
+
+        Raises:
+            UsageError: they cannot be cut into patches and halved.
+        """
+        step = 2 * self.config.patch
+        if frames.shape[-3] != 3 or frames.shape[-2] % step or frames.shape[-1] % step:
+            raise UsageError(f"frames of shape {tuple(frames.shape[-3:])}; expected (3, h, w), h and w multiples of {step}")
+        frames = as_float(frames)
+        return frames.mean(-3, keepdim=True) if self.config.colours == "grey" else frames
+
+
+class Block(nn.Module):
+    """Residual block: two convolutions, and in between a norm that actions and noise scale and shift (arXiv 1709.07871)."""
+
+    def __init__(self, size_in: int, size_out: int, told: int) -> None:
+        super().__init__()
+        self.norm_in, self.conv_in = nn.GroupNorm(GROUPS, size_in), nn.Conv2d(size_in, size_out, 3, padding=1)
+        self.norm_out, self.conv_out = nn.GroupNorm(GROUPS, size_out), nn.Conv2d(size_out, size_out, 3, padding=1)
+        self.film = nn.Linear(told, 2 * size_out)
+        self.skip = nn.Conv2d(size_in, size_out, 1) if size_in != size_out else nn.Identity()
+
+    def forward(self, hidden: Tensor, told: Tensor) -> Tensor:
+        """Hidden (M, in, h, w) and what is told (M, told) to (M, out, h, w)."""
+        scale, shift = self.film(told)[:, :, None, None].chunk(2, 1)
+        inside = self.norm_out(self.conv_in(F.silu(self.norm_in(hidden))))
+        return torch.as_tensor(self.skip(hidden) + self.conv_out(F.silu(inside * (1 + scale) + shift)))
+
+
+def waves(log_sigma: Tensor) -> Tensor:
+    """Sines and cosines (M, 2 x OCTAVES) of the logarithm (M,) of a standard deviation, the longest over e^8."""
+    angles = log_sigma[:, None] * (math.pi / 8) * 2 ** torch.arange(OCTAVES, device=log_sigma.device)
+    return torch.cat([angles.sin(), angles.cos()], 1)
