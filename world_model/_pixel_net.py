@@ -79,7 +79,7 @@ class PixelNet(nn.Module):
         self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, pixels, 3, padding=1))
         for parameter in self.leave[-1].parameters():
             nn.init.zeros_(parameter)
-        self.to(memory_format=torch.channels_last)  # which convolutions on a CPU are fastest with
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions on a CPU are fastest with it
 
     @property
     def history(self) -> int:

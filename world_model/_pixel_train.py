@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -80,7 +81,9 @@ def train(
         torch.manual_seed(seed)
         net = trunk.build(windows.action_size)
     net.unit.fill_(_usual_change(net, pairs))
-    averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(loss.average))
+    mean_of = get_ema_multi_avg_fn(loss.average)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(net, multi_avg_fn=mean_of)
+    kept = cast(PixelNet, averaged.module)
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
         if step:
@@ -90,11 +93,11 @@ def train(
         noise = None if alone else (loss.noise, source.generator(step))
         value = imagining_loss(net, *source.frames(step, schedule.batch), noise)
         numbers = {"one_step" if alone else "rolled": float(value.detach())}
-        return value, numbers | (_watched(averaged.module, tested) if step % WATCH_EVERY == 0 else {})
+        return value, numbers | (_watched(kept, tested) if step % WATCH_EVERY == 0 else {})
 
     fit(nn.ModuleDict({"net": net, "averaged": averaged}), loss_at, schedule, run, "train")
     averaged.update_parameters(net)
-    return TrainedPixels(averaged.module, frame_errors(averaged.module, tested))
+    return TrainedPixels(kept, frame_errors(kept, tested))
 
 
 def imagining_loss(net: PixelNet, frames: Tensor, actions: Tensor, noise: tuple[float, Generator] | None = None) -> Tensor:

@@ -73,7 +73,7 @@ class PixelRegression:
         """
         frames, past = (part.repeat_interleave(actions.shape[1], 0) for part in state)
         whole = torch.cat([past, actions.flatten(0, 1)], 1)
-        chunks = zip(frames.split(CHUNK), whole.split(CHUNK), strict=True)
+        chunks = zip(torch.split(frames, CHUNK), torch.split(whole, CHUNK), strict=True)
         imagined = torch.cat([unroll(self.net, *chunk) for chunk in chunks])
         shape = *actions.shape[:3], -1, *imagined.shape[-2:]
         return imagined.reshape(shape).expand(-1, -1, -1, 3, -1, -1)
