@@ -11,6 +11,7 @@ import pytest
 
 from imagoal import find, flags
 from imagoal.commands.eval import Eval
+from imagoal.commands.train import Train
 from imagoal.errors import UsageError
 from imagoal.planning import CEM, MPPI, Over
 
@@ -181,3 +182,11 @@ def test_help_shows_every_field_with_its_default_and_how_to_choose_a_class(capsy
 def test_an_env_s_preset_stands_before_the_user_s_flags(args: str, world_model: str, horizon: int) -> None:
     found = flags.parse(Eval, args.split(), "imagoal eval")
     assert (found.world_model, found.planner.horizon) == (world_model, horizon)
+
+
+@pytest.mark.parametrize(
+    ("args", "steps"),
+    [("", 1500), ("--kind pixel_regression", 8000), ("--kind=pixel_regression", 8000), ("--run runs/pixel_regression", 1500)],
+)
+def test_a_kind_of_world_model_learns_for_as_long_as_it_needs(args: str, steps: int) -> None:
+    assert flags.parse(Train, args.split(), "imagoal train").schedule.steps == steps

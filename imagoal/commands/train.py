@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,13 +60,13 @@ class Train(Learning):
     @staticmethod
     def preset(args: Sequence[str]) -> list[str]:
         """Flags that stand before those of the user, whose flags win."""
-        return PIXELS.split() if any(arg.endswith("pixel_regression") for arg in args) else []
+        asked = {("--kind", "pixel_regression"), ("--kind=pixel_regression", "")}
+        return PIXELS.split() if asked & {*pairwise(args), *((arg, "") for arg in args)} else []
 
     def run(self) -> int:
         """Train, or continue, and write the world model."""
         self.prepare()
         self._refuse_flags_of_other_kinds()
-        from imagoal.commands._train_pixels import train_pixels
         from imagoal.envs._cache import open_cache
         from imagoal.envs._store import Store
         from imagoal.world_model import _model, _probe, _train
@@ -77,7 +78,7 @@ class Train(Learning):
                 f"future = {self.future}, action_block = {self.action_block}, reduce = {self.reduce}; expected >= 1, 1, 0"
             )
         if self.kind == "pixel_regression":
-            return train_pixels(self)
+            return self._train_pixels()
         store = Store.open(self.data)
         cache = open_cache(store)
         encoder = self._encoder(cache)
@@ -119,6 +120,44 @@ class Train(Learning):
             _model.save(self.run_dir / "model", folder, self.predictor)
             run.finish(probe_errors_m=trained.errors, encoder_hash=encoder.hash)
         print(f"wrote {self.run_dir / 'model'}; off in cm, now and after 1, 2, ... imagined steps:")
+        for name, errors in trained.errors.items():
+            print(f"{name:<8}" + " ".join(f"{100 * error:6.2f}" for error in errors))
+        return 0
+
+    def _train_pixels(self) -> int:
+        """Train, or continue, a world model that imagines frames, and write it."""
+        from imagoal.envs._cache import open_cache
+        from imagoal.envs._store import Store
+        from imagoal.world_model import _pixel_model, _pixel_train
+        from imagoal.world_model._run import opened
+        from imagoal.world_model.pixel_regression import PixelRegression
+
+        store = Store.open(self.data)
+        cache = open_cache(store)
+        how = (self.trunk, self.schedule, self.pixel_loss, self.future, self.action_block, self.seed)
+        config = {
+            "kind": self.kind,
+            "seed": self.seed,
+            "future": self.future,
+            "action_block": self.action_block,
+            "schedule": asdict(self.schedule),
+            "trunk": asdict(self.trunk),
+            "pixel_loss": asdict(self.pixel_loss),
+        }
+        with opened(self.run_dir, "train", config, {"data": store.hash}) as run:
+            if run.done:
+                print(f"{self.run_dir} is complete: nothing to do")
+                return 0
+            trained = _pixel_train.train(cache, *how, run)
+            height, width = cache.frames.shape[1:3]
+            actions = cache.actions.shape[1] * self.action_block
+            model = PixelRegression(trained.net, actions, (height, width), self.action_block)
+            origin = {"env": store.spec.env, "data_hash": store.hash, "training_seed": self.seed, "settings": config}
+            _pixel_model.save(
+                self.run_dir / "model", _pixel_model.PixelFolder(model, origin | {"frame_errors": trained.errors})
+            )
+            run.finish(frame_errors=trained.errors)
+        print(f"wrote {self.run_dir / 'model'}; root mean squared errors of frames after 1, 2, ... steps, in percent of white:")
         for name, errors in trained.errors.items():
             print(f"{name:<8}" + " ".join(f"{100 * error:6.2f}" for error in errors))
         return 0
