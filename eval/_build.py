@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,10 +76,11 @@ class Request:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.device.partition(":")[0] not in {"cpu", "cuda"}:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"device {self.device!r}; expected cpu, cuda, or cuda:1 for the second GPU")
-        if self.device != "cpu" and not torch.cuda.is_available():
-            raise UsageError(f"device {self.device!r}: this PyTorch sees no GPU; use cpu, or install a build of it for CUDA")
+        seen, wanted = torch.cuda.device_count(), int(self.device.partition(":")[2] or 0)
+        if self.device != "cpu" and wanted >= seen:
+            raise UsageError(f"device {self.device!r}: this PyTorch sees {seen} GPUs; use cpu, or a build of it for CUDA")
         if not 0 <= self.agent_weight < math.inf:
             raise UsageError(f"agent_weight = {self.agent_weight}; expected a finite number, 0 or more")
         if self.action_block < 1:

@@ -1,6 +1,7 @@
 """A frozen encoder: a network that never changes again, its label, and a hash that proves it."""
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +70,8 @@ class FrozenEncoder:
     @property
     def device(self) -> torch.device:
         """Where its weights are, and frames are brought."""
-        return next((tensor.device for tensor in self.net.state_dict().values()), torch.device("cpu"))
+        weights = itertools.chain(self.net.parameters(), self.net.buffers())
+        return next((weight.device for weight in weights), torch.device("cpu"))
 
     def to(self, device: torch.device) -> "FrozenEncoder":
         """This encoder, moved there."""

@@ -70,9 +70,9 @@ class Demo:
     def _train(self, folder: Path) -> None:
         from imagoal.commands.train import Train
 
-        parts = [word for part in ("data", "encoder") for word in (f"--{part}", str(folder / part))]
-        words = [*parts, "--run", str(folder / "model"), "--seed", str(self.seed), *LEARNING.split()]
-        flags.parse(Train, [*words, *(["--schedule.steps", "30"] if self.quick else [])], "imagoal train").run()
+        words = ["--data", str(folder / "data"), "--encoder", str(folder / "encoder"), "--run", str(folder / "model")]
+        words += ["--seed", str(self.seed), *LEARNING.split(), *(["--schedule.steps", "30"] if self.quick else [])]
+        flags.parse(Train, words, "imagoal train").run()
 
     def _evaluate(self, folder: Path) -> None:
         """One thread and one episode at a time, as the committed rows are run."""

@@ -89,10 +89,11 @@ def test_a_folder_is_moved_whole() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_said_so() -> None:
-    with pytest.raises(UsageError, match="sees no GPU"):
+    with pytest.raises(UsageError, match="device 'cuda': this PyTorch sees 0 GPUs; use cpu"):
         parse(Eval, ["--device", "cuda"], "imagoal eval").request()
 
 
-def test_another_device_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"device 'tpu'; expected cpu, cuda"):
-        Request("mpc", "Ball-latent", "", CEM(), None, None, Over(), 1, device="tpu")
+@pytest.mark.parametrize("device", ["tpu", "cpu:0", "cuda:x"])
+def test_another_device_is_refused(device: str) -> None:
+    with pytest.raises(UsageError, match=f"device '{device}'; expected cpu, cuda"):
+        Request("mpc", "Ball-latent", "", CEM(), None, None, Over(), 1, device=device)
