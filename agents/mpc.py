@@ -25,7 +25,8 @@ class MPC:
 
     Each plan starts from the last one, shifted, and from doing nothing. A plan's randomness follows from the episode's seed
     and the step alone, so that a result does not depend on what it was batched with. With `surprise`, a plan is kept, as far
-    as it goes, while the world behaves as it imagined. A model of lower precision searches only; fp32 chooses and imagines.
+    as it goes, while the world behaves as it imagined. A model of lower precision searches only; fp32 chooses and imagines;
+    so does other noise, where a model imagines out of noise.
     """
 
     def __init__(self, env: GoalEnv, planning: Planning | None) -> None:
@@ -130,13 +131,14 @@ class MPC:
         began = time.perf_counter() - checked / 1000
         executed = self._executed()
         past = self._past(now.state, None if self.plan is None else executed)
-        self.belief = setting.model.observe(past, self.seeds, self.belief)
+        number = len(self.actions) // setting.replan_every
+        seeds = [_mixed(seed, number) for seed in self.seeds]
+        self.belief = setting.model.observe(past, seeds, self.belief)
         encoded = time.perf_counter()
         size, device = setting.model.action_size, setting.model.device
         idle = no_op(len(self.seeds), setting.planner.horizon, size, device=device)
         candidates = propose(self.plan if setting.warm_start else None, executed, idle)
-        number = len(self.actions) // setting.replan_every
-        generators = [_generator(seed, number) for seed in self.seeds]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         deadline = setting.deadline_ms
         left = None if deadline is None else max(0.0, deadline - 1000 * (time.perf_counter() - began))
         plan, regret = self._search(self.belief, candidates, generators, left)
@@ -173,6 +175,6 @@ def _differentiable(planning: Planning) -> bool:
     return planning.model.differentiable and planning.chain.differentiable(planning.model.place, planning.at)
 
 
-def _generator(seed: int, number: int) -> torch.Generator:
-    mixed = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator().manual_seed(mixed)
+def _mixed(seed: int, number: int) -> int:
+    """The seed of an episode's plan."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)

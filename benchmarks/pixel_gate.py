@@ -1,6 +1,6 @@
 """How far pixel models misplace Ball's ball: the gate before any of them is compared by speed or by success.
 
-    imagoal train --kind pixel_regression --data DATA --trunk.colours grey --run runs/pixels/regression
+    imagoal train --kind pixel_regression --data DATA --run runs/pixels/regression
     python benchmarks/pixel_gate.py DATA regression=runs/pixels/regression          (a minute; DATA is a store of Ball)
 
 In windows of held-out episodes whose past frames are all true ones, the centre of the ball is found in the imagined frame,
@@ -29,7 +29,7 @@ from imagoal.envs._store import Store
 from imagoal.envs._types import Floats
 from imagoal.errors import UsageError
 from imagoal.eval import _result
-from imagoal.world_model import WorldModel, _pixel_model
+from imagoal.world_model import WorldModel, _load
 from imagoal.world_model._frames import as_float, to_tensor
 from imagoal.world_model._types import Past
 from imagoal.world_model._windows import split
@@ -51,7 +51,7 @@ def main(data: Path, models: dict[str, Path]) -> None:
         raise UsageError(f"{data} is a store of {store.spec.env}; expected {ENV}, where the ball and its bounces can be told")
     cache, rows = open_cache(store), []
     for name, path in models.items():
-        model = _pixel_model.load(path).model
+        model = _load.load(path).model
         index = known(cache.window_index(model.history, max(STEPS), model.action_block, split(cache)[1]))
         errors = {name: imagined_errors(cache, model, index)} | ({} if rows else seen_errors(cache, index))
         rows += [row for frames, error in errors.items() for row in told(frames, error, bounces(cache, index))]

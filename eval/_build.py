@@ -16,9 +16,12 @@ from imagoal.envs import GoalEnv
 from imagoal.errors import UsageError
 from imagoal.planning._goal_cost import Distance, Over, euclid
 from imagoal.planning._types import Planner
-from imagoal.world_model import _model
+from imagoal.world_model import _load, _model
 from imagoal.world_model._chain import Chain
 from imagoal.world_model._frames import to_tensor
+from imagoal.world_model._heads import Diffusion
+from imagoal.world_model._load import WorldModelFolder
+from imagoal.world_model._map_model import MapModel
 from imagoal.world_model._precision import Precision
 from imagoal.world_model._types import Place, WorldModel
 from imagoal.world_model.simulator import Simulator
@@ -55,6 +58,7 @@ class Request:
         precision: at which a trained world model's matrix products are computed in a search; fp32 judges what was found.
         compiled: whether a trained world model's rollouts are compiled.
         device: where a trained world model computes, and the search with it.
+        denoising_steps: Euler steps for each map that a diffusion model imagines; None for the model's own.
     """
 
     agent: str
@@ -74,6 +78,7 @@ class Request:
     precision: Precision = "fp32"
     compiled: bool = False
     device: str = "cpu"
+    denoising_steps: int | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
@@ -124,7 +129,7 @@ def build(request: Request, env: GoalEnv) -> Built:
     return Built(agent, description, readouts.gallery if readouts else None, _hashes(request, folder), planning)
 
 
-def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: _model.LatentFolder | None) -> Planning:
+def _planning(request: Request, env: GoalEnv, model: WorldModel, readouts: WorldModelFolder | None) -> Planning:
     """All that the agent plans with."""
     at = request.at or model.place
     chain = Chain(_render(env), readouts.encoder if readouts else None, readouts.probe if readouts else None)
@@ -142,14 +147,14 @@ def _blocked(planner: Planner, block: int) -> Planner:
     return dataclasses.replace(planner, block=block) if "block" in names else planner  # type: ignore[type-var]
 
 
-def default_distance(at: Place, readouts: _model.LatentFolder | None) -> DistanceName:
+def default_distance(at: Place, readouts: WorldModelFolder | None) -> DistanceName:
     """The place's own distance; between latents, the world model may say which."""
     own: DistanceName = readouts.config.get("metric", DEFAULT_DISTANCES[at]) if readouts else DEFAULT_DISTANCES[at]
     return own if at == "latent" else DEFAULT_DISTANCES[at]
 
 
 def distance(
-    name: DistanceName, at: Place, env: GoalEnv, readouts: _model.LatentFolder | None, agent_weight: float = 0.0
+    name: DistanceName, at: Place, env: GoalEnv, readouts: WorldModelFolder | None, agent_weight: float = 0.0
 ) -> Distance:
     """A distance by name.
 
@@ -186,18 +191,18 @@ def _seen(env: GoalEnv, states: Tensor) -> Tensor:
     return torch.from_numpy(env.visible(states.numpy())).float()
 
 
-def _folder(name: str, trust: bool, env: GoalEnv, device: torch.device) -> _model.LatentFolder | None:
+def _folder(name: str, trust: bool, env: GoalEnv, device: torch.device) -> WorldModelFolder | None:
     """The world-model folder of that name, if it is one, and its encoder can read the env's frames."""
     if name in {"", "simulator"}:
         return None
-    folder = _model.load(name, trust)
-    seen, shown = folder.gallery.frames.shape[1:], env.observation_space["image"].shape  # type: ignore[index]
+    folder = _load.load(name, trust)
+    seen, shown = folder.frame_shape, env.observation_space["image"].shape  # type: ignore[index]
     if seen != shown:
         raise UsageError(f"world model {name} sees frames {seen}, the env shows {shown}; {ANOTHER}")
     return folder.to(device)
 
 
-def _world_model(request: Request, folder: _model.LatentFolder | None, env: GoalEnv) -> WorldModel | None:
+def _world_model(request: Request, folder: WorldModelFolder | None, env: GoalEnv) -> WorldModel | None:
     if request.precision != "fp32" and folder is None:
         raise UsageError(
             f"precision {request.precision} with world model {request.world_model!r}; expected fp32, since only a trained one "
@@ -205,6 +210,8 @@ def _world_model(request: Request, folder: _model.LatentFolder | None, env: Goal
         )
     if request.device != "cpu" and folder is None:
         raise UsageError(f"device {request.device!r} with world model {request.world_model!r}; expected cpu")
+    if request.denoising_steps is not None and folder is None:
+        raise UsageError(f"denoising_steps with world model {request.world_model!r}; only diffusion denoises; leave them out")
     if request.compiled and folder is None:
         raise UsageError(f"compile with world model {request.world_model!r}; only a trained one can be compiled; leave it out")
     if request.world_model == "simulator":
@@ -215,7 +222,12 @@ def _world_model(request: Request, folder: _model.LatentFolder | None, env: Goal
     if folder.model.action_size != wanted:
         found = folder.model.action_size
         raise UsageError(f"world model {request.world_model} wants actions of size {found}, the env {wanted}; {ANOTHER}")
-    return dataclasses.replace(folder.model, precision=request.precision, compiled=request.compiled)
+    model = dataclasses.replace(folder.model, precision=request.precision, compiled=request.compiled)
+    if request.denoising_steps is None:
+        return model
+    if not isinstance(model, MapModel):
+        raise UsageError(f"denoising_steps with world model {request.world_model}, which does not denoise; leave them out")
+    return model.denoising(request.denoising_steps)
 
 
 def _render(env: GoalEnv) -> Any:
@@ -225,7 +237,7 @@ def _render(env: GoalEnv) -> Any:
     return render
 
 
-def _hashes(request: Request, folder: _model.LatentFolder | None) -> dict[str, str | None]:
+def _hashes(request: Request, folder: WorldModelFolder | None) -> dict[str, str | None]:
     """Of data and weights; of what is borrowed only where something is."""
     hashes = {
         "data_hash": folder.config.get("data_hash") if folder else None,
@@ -240,8 +252,8 @@ def _describe(
     request: Request,
     agent: Agent,
     planning: Planning | None,
-    folder: _model.LatentFolder | None,
-    readouts: _model.LatentFolder | None,
+    folder: WorldModelFolder | None,
+    readouts: WorldModelFolder | None,
 ) -> dict[str, Any]:
     """The `agent` of a result."""
     described: dict[str, Any] = {"name": request.agent, "privileged": agent.privileged}
@@ -254,15 +266,17 @@ def _describe(
         setting |= {"surprise": planning.surprise} if planning.surprise else {}
         setting |= {"precision": request.precision} if request.precision != "fp32" else {}
         setting |= {"compiled": True} if request.compiled else {}
+        head = getattr(planning.model, "head", None)
+        setting |= {"denoising_steps": head.steps} if isinstance(head, Diffusion) else {}
         described["planner"] = {"name": find.name_of("planner", type(planner)), **dataclasses.asdict(planner)} | setting
         described["world_model"] = find.name_of("world-model", type(planning.model))
         name = request.distance or default_distance(planning.at, readouts)
         weight = request.agent_weight if name in WEIGHING else None
         described["cost"] = {"at": planning.at, "distance": name, "agent_weight": weight, **dataclasses.asdict(planning.over)}
-    if readouts is not None:
+    if readouts is not None and readouts.encoder is not None:
         encoder, config = readouts.encoder, type(readouts.encoder.config)
         described["encoder"] = {"name": find.name_of("encoder", config), "label": encoder.label, "hash": encoder.hash}
     if folder is not None:
         described["training_seed"] = folder.config.get("training_seed")
-        described["parameters"] = sum(p.numel() for p in folder.model.predictor.parameters())
+        described["parameters"] = folder.parameters
     return described

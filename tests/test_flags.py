@@ -186,7 +186,7 @@ def test_an_env_s_preset_stands_before_the_user_s_flags(args: str, world_model: 
 
 @pytest.mark.parametrize(
     ("args", "steps"),
-    [("", 1500), ("--kind pixel_regression", 8000), ("--kind=pixel_regression", 8000), ("--run runs/pixel_regression", 1500)],
+    [("", 1500), ("--kind pixel_regression", 16000), ("--kind=pixel_regression", 16000), ("--run runs/pixel_regression", 1500)],
 )
 def test_a_kind_of_world_model_learns_for_as_long_as_it_needs(args: str, steps: int) -> None:
     assert flags.parse(Train, args.split(), "imagoal train").schedule.steps == steps

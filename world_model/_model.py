@@ -69,6 +69,16 @@ class LatentFolder:
     gallery: Gallery
     config: Mapping[str, Any]
 
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """(h, w, 3) of the frames that it sees."""
+        return self.gallery.frames.shape[1:]
+
+    @property
+    def parameters(self) -> int:
+        """Of what imagines."""
+        return sum(parameter.numel() for parameter in self.model.predictor.parameters())
+
     def to(self, device: torch.device) -> "LatentFolder":
         """The same, its networks moved there; the gallery stays."""
         self.model.predictor.to(device)
@@ -142,7 +152,9 @@ def load(name: str | Path, trust: bool = False) -> LatentFolder:
         predictor = _predictor(folder, trust)
         model = Latent(encoder, predictor, config["action_size"], config["action_block"])
         metrics = {name: _metric.load(path / part) for name, part in METRICS.items() if (path / part).is_dir()}
-        return LatentFolder(model, encoder, metrics, _probe.load(path / "probe"), _gallery(folder.data["gallery.npz"]), config)
+        return LatentFolder(
+            model, encoder, metrics, _probe.load(path / "probe"), read_gallery(folder.data["gallery.npz"]), config
+        )
 
 
 def weights_hash(path: Path) -> str:
@@ -165,6 +177,7 @@ def _predictor(folder: _folder.Folder, trust: bool) -> Predictor:
     return predictor
 
 
-def _gallery(data: bytes) -> Gallery:
+def read_gallery(data: bytes) -> Gallery:
+    """A gallery from the bytes of its file."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return Gallery(arrays["frames"], torch.from_numpy(arrays["latents"]).float())

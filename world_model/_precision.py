@@ -42,7 +42,7 @@ def check(precision: Precision, device: torch.device) -> None:
 
 
 class RoughModel(WorldModel, Protocol):
-    """A world model that imagines at a lower precision than fp32. Told by `is_rough`."""
+    """A world model that imagines at a lower precision than fp32, or out of noise. Told by `is_rough`."""
 
     @property
     def precision(self) -> Precision:
@@ -51,13 +51,13 @@ class RoughModel(WorldModel, Protocol):
 
     @property
     def exact(self) -> WorldModel:
-        """The same in fp32: it observes the same, so either goes on from the other's state."""
+        """The same in fp32, with other noise: it observes the same, so either goes on from the other's state."""
         ...
 
 
 def is_rough(model: WorldModel) -> TypeGuard[RoughModel]:
-    """Whether what a world model imagines is to be judged again in fp32; never of one that has no precision to choose."""
-    return getattr(model, "precision", "fp32") != "fp32"
+    """Whether what a search found best by a world model is to be judged once more; only where it says so."""
+    return getattr(model, "rough", False)
 
 
 def mixed(network: Network) -> Network:

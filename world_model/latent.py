@@ -62,6 +62,11 @@ class Latent:
         return next(self.predictor.parameters()).device
 
     @property
+    def rough(self) -> bool:
+        """Whether what is imagined is rounded, and to be judged again."""
+        return self.precision != "fp32"
+
+    @property
     def exact(self) -> "Latent":
         """The same in fp32: observes the same, and judges what was found at a lower precision, few sequences at a time."""
         return replace(self, precision="fp32", compiled=False)

@@ -52,6 +52,8 @@ class Agency(Common):
     """Of the matrix products in a search; with bf16, for processors with a unit for it, fp32 judges the best that was found."""
     compile: bool = False
     """Compile what imagines: the first plan takes seconds to minutes, all others less time than before."""
+    denoising_steps: int | None = None
+    """Euler steps for each frame that a diffusion model imagines; its own number if not said."""
     device: str = "cpu"
     """Where a trained world model computes, and the search with it: cpu, cuda, or cuda:1 for the second GPU."""
     trust: bool = False
@@ -84,6 +86,7 @@ class Agency(Common):
             self.precision,
             self.compile,
             self.device,
+            self.denoising_steps,
         )
 
     def options(self) -> dict[str, str]:

@@ -1,27 +1,39 @@
 """`imagoal train`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
-from imagoal.flags import Named
+from imagoal.flags import Named, parse
+from imagoal.world_model._heads import Diffusion
 from imagoal.world_model._loop import Schedule
 from imagoal.world_model._loss import Loss
-from imagoal.world_model._pixel_net import Trunk
-from imagoal.world_model._pixel_train import PixelLoss
+from imagoal.world_model._map_train import Practice
+from imagoal.world_model._trunk import Trunk
 
 GALLERY = 1024
 """Frames that a model keeps to show what it imagines."""
 
-PIXELS = "--schedule.steps 8000 --schedule.batch 16 --schedule.lr 1.5e-3 --future 4"
-"""How a pixel model learns unless flags say otherwise."""
+MAPS = "--schedule.steps 16000 --schedule.batch 16 --schedule.lr 1.5e-3 --future 4"
+"""How a pixel or token model learns unless flags say otherwise."""
 
-OWN = {"latent": ("encoder", "loss", "metric", "reduce"), "pixel_regression": ("trunk", "pixel_loss")}
-"""Flags that one kind of world model has and no other."""
+Kind = Literal["latent", "pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"]
+
+OF = {
+    "encoder": ("latent", "token_regression", "token_diffusion"),
+    "predictor": ("latent",),
+    "loss": ("latent",),
+    "metric": ("latent",),
+    "reduce": ("latent",),
+    "trunk": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
+    "practice": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
+    "diffusion": ("pixel_diffusion", "token_diffusion"),
+}
+"""Kinds of world model that a flag is of; all others are of all kinds."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Train(Learning):
     """Encoder folder (or the run folder that holds it), or an entry, e.g. effnet_lite0."""
     run_dir: Folder = Path("runs/model")
     """Run folder; the world model is written to its `model`."""
-    kind: Literal["latent", "pixel_regression"] = "latent"
+    kind: Kind = "latent"
     """Kind of world model."""
     predictor: Annotated[Any, Named("predictor", "mlp")] = None
     """What imagines the next latents."""
@@ -43,9 +55,11 @@ class Train(Learning):
     loss: Loss = field(default_factory=Loss)
     """How errors count."""
     trunk: Trunk = field(default_factory=Trunk)
-    """Network of a pixel model."""
-    pixel_loss: PixelLoss = field(default_factory=PixelLoss)
-    """What a pixel model is trained on."""
+    """Network of a pixel or token model."""
+    practice: Practice = field(default_factory=Practice)
+    """What a pixel or token model is trained on."""
+    diffusion: Diffusion = field(default_factory=Diffusion)
+    """Noise that a diffusion model learns to take away."""
     future: int = 5
     """Imagined model steps that the rollout loss covers."""
     action_block: int = 1
@@ -60,8 +74,9 @@ class Train(Learning):
     @staticmethod
     def preset(args: Sequence[str]) -> list[str]:
         """Flags that stand before those of the user, whose flags win."""
-        asked = {("--kind", "pixel_regression"), ("--kind=pixel_regression", "")}
-        return PIXELS.split() if asked & {*pairwise(args), *((arg, "") for arg in args)} else []
+        joined = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--kind=") else [arg])]
+        kinds = [value for flag, value in pairwise(joined) if flag == "--kind"]
+        return MAPS.split() if kinds and kinds[-1] in OF["trunk"] else []
 
     def run(self) -> int:
         """Train, or continue, and write the world model."""
@@ -77,8 +92,8 @@ class Train(Learning):
             raise UsageError(
                 f"future = {self.future}, action_block = {self.action_block}, reduce = {self.reduce}; expected >= 1, 1, 0"
             )
-        if self.kind == "pixel_regression":
-            return self._train_pixels()
+        if self.kind != "latent":
+            return self._train_maps()
         store = Store.open(self.data)
         cache = open_cache(store)
         encoder = self._encoder(cache)
@@ -124,51 +139,67 @@ class Train(Learning):
             print(f"{name:<8}" + " ".join(f"{100 * error:6.2f}" for error in errors))
         return 0
 
-    def _train_pixels(self) -> int:
-        """Train, or continue, a world model that imagines frames, and write it."""
+    def _train_maps(self) -> int:
+        """Train, or continue, a world model that imagines frames or a grid of tokens, and write it."""
         from imagoal.envs._cache import open_cache
         from imagoal.envs._store import Store
-        from imagoal.world_model import _pixel_model, _pixel_train
+        from imagoal.world_model import _map_folder, _map_train
+        from imagoal.world_model._heads import Mean
         from imagoal.world_model._run import opened
-        from imagoal.world_model.pixel_regression import PixelRegression
 
         store = Store.open(self.data)
         cache = open_cache(store)
-        how = (self.trunk, self.schedule, self.pixel_loss, self.future, self.action_block, self.seed)
+        encoder = self._encoder(cache) if self.kind in OF["encoder"] else None
+        trunk = self.trunk if encoder is None else replace(self.trunk, patch=1)
+        head = self.diffusion if self.kind in OF["diffusion"] else Mean()
         config = {
             "kind": self.kind,
             "seed": self.seed,
             "future": self.future,
             "action_block": self.action_block,
             "schedule": asdict(self.schedule),
-            "trunk": asdict(self.trunk),
-            "pixel_loss": asdict(self.pixel_loss),
+            "trunk": asdict(trunk),
+            "practice": asdict(self.practice),
         }
-        with opened(self.run_dir, "train", config, {"data": store.hash}) as run:
+        config |= {"diffusion": asdict(self.diffusion)} if self.kind in OF["diffusion"] else {}
+        parents = {"data": store.hash} | ({"encoder": encoder.hash} if encoder else {})
+        how = (self.schedule, self.practice, self.future, self.action_block, self.seed)
+        with opened(self.run_dir, "train", config, parents) as run:
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
-            trained = _pixel_train.train(cache, *how, run)
-            height, width = cache.frames.shape[1:3]
-            actions = cache.actions.shape[1] * self.action_block
-            model = PixelRegression(trained.net, actions, (height, width), self.action_block)
-            origin = {"env": store.spec.env, "data_hash": store.hash, "training_seed": self.seed, "settings": config}
-            _pixel_model.save(
-                self.run_dir / "model", _pixel_model.PixelFolder(model, origin | {"frame_errors": trained.errors})
-            )
-            run.finish(frame_errors=trained.errors)
-        print(f"wrote {self.run_dir / 'model'}; root mean squared errors of frames after 1, 2, ... steps, in percent of white:")
+            trained = _map_train.train(cache, trunk, head, encoder, *how, run)
+            origin = {
+                "env": store.spec.env,
+                "data_hash": store.hash,
+                "training_seed": self.seed,
+                "settings": config,
+                "metric": "euclid",
+                "errors": trained.errors,
+            }
+            readouts = _map_train.readouts(cache, encoder, self._positions(store, cache), self.seed) if encoder else None
+            folder = _map_folder.assemble(self.kind, cache, trained, head, encoder, readouts, self.action_block, origin)
+            _map_folder.save(self.run_dir / "model", folder)
+            run.finish(errors=trained.errors)
+        what = "tokens" if encoder else "frames, white being 100"
+        print(f"wrote {self.run_dir / 'model'}; root mean squared errors of {what}, after 1, 2, ... imagined steps:")
         for name, errors in trained.errors.items():
             print(f"{name:<8}" + " ".join(f"{100 * error:6.2f}" for error in errors))
         return 0
 
+    def _positions(self, store: Any, cache: Any) -> Any:
+        """What each frame shows, for a probe."""
+        from imagoal.world_model._probe import visible_positions
+
+        return visible_positions(store.spec.env, cache.states, self.trust)
+
     def _refuse_flags_of_other_kinds(self) -> None:
-        defaults = Train()
-        for kind, names in OWN.items():
-            given = [name for name in names if kind != self.kind and getattr(self, name) != getattr(defaults, name)]
-            if given:
-                flag = given[0].replace("_", "-")
-                raise UsageError(f"--{flag} is of kind {kind}, not of {self.kind}; leave it out, or pass --kind {kind}")
+        defaults = parse(Train, [], "train")
+        for name, kinds in OF.items():
+            if self.kind not in kinds and getattr(self, name) not in {None, getattr(defaults, name)}:
+                raise UsageError(
+                    f"--{name} is of kind {' and '.join(kinds)}, not of {self.kind}; leave it out, or pass --kind {kinds[0]}"
+                )
 
     def _encoder(self, cache: Any) -> Any:
         """The encoder that was named, frozen."""

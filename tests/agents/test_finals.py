@@ -95,6 +95,10 @@ class Table:
     asked: list[tuple[str, int]] = field(default_factory=list)
 
     @property
+    def rough(self) -> bool:
+        return self.precision != "fp32"
+
+    @property
     def exact(self) -> "Table":
         return replace(self, precision="fp32")
 

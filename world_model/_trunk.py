@@ -1,15 +1,16 @@
-"""The trunk that all pixel models share: a small U-Net over patches of the last frames, told of actions and of noise."""
+"""The trunk that pixel and token models share: a small U-Net over the last maps, told of actions and of noise.
+
+A map is what is imagined of one instant on a grid of cells: the pixels of a frame, or the tokens of an encoder.
+"""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagoal.errors import UsageError
-from imagoal.world_model._frames import as_float
 
 GROUPS = 8
 """Of each group norm."""
@@ -22,11 +23,9 @@ class Trunk:
     """A U-Net of two levels; most of its weights are at the lower one, where a pixel costs least."""
 
     history: int = 3
-    """How many of the last frames it sees; two or more show velocity."""
-    colours: Literal["rgb", "grey"] = "rgb"
-    """What it sees and imagines; grey is the mean of the three, so that a goal's colour adds the same to all distances."""
+    """How many of the last maps it sees; two or more show velocity."""
     patch: int = 4
-    """Side of the squares of pixels that become channels."""
+    """Side of the squares of cells that become channels; for tokens always 1."""
     width: int = 48
     """Channels at the patches."""
     inner: int = 128
@@ -42,63 +41,60 @@ class Trunk:
             if getattr(self, field) < 1 or getattr(self, field) % GROUPS:
                 raise UsageError(f"Trunk.{field} is {getattr(self, field)}; expected a multiple of {GROUPS}")
 
-    @property
-    def channels(self) -> int:
-        """C of a frame as the network sees it."""
-        return 1 if self.colours == "grey" else 3
-
-    def build(self, action_size: int) -> "PixelNet":
-        """A new network for actions of size A'; random weights come from torch's generator."""
-        return PixelNet(self, action_size)
+    def build(self, channels: int, action_size: int) -> "TrunkNet":
+        """A new network for maps of C channels and actions of size A'; random weights come from torch's generator."""
+        return TrunkNet(self, channels, action_size)
 
 
-class PixelNet(nn.Module):
-    """Frames, actions and a noisy next frame to what a pixel model makes the next frame of; zeros before training.
+class TrunkNet(nn.Module):
+    """Maps, actions and a noisy next map to what a model makes the next map of; zeros before training.
 
     Attributes:
         config: its settings.
-        unit: the usual change of a pixel in one model step, a scalar; 1 until training sets it.
+        channels: C of a map.
+        unit: the usual change of each channel in one model step, (C, 1, 1); 1 until training sets it.
     """
 
     unit: Tensor
 
-    def __init__(self, config: Trunk, action_size: int) -> None:
+    def __init__(self, config: Trunk, channels: int, action_size: int) -> None:
         super().__init__()
-        self.config = config
-        width, inner, pixels = config.width, config.inner, config.channels * config.patch**2
-        self.register_buffer("unit", torch.ones(()))
+        self.config, self.channels = config, channels
+        width, inner, cells = config.width, config.inner, channels * config.patch**2
+        self.register_buffer("unit", torch.ones(channels, 1, 1))
         self.condition = nn.Sequential(
             nn.Linear(config.history * action_size + 2 * OCTAVES, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU()
         )
-        self.enter = nn.Conv2d((1 + config.history) * pixels, width, 3, padding=1)
+        self.enter = nn.Conv2d((1 + config.history) * cells, width, 3, padding=1)
         self.first = Block(width, width, inner)
         self.down = nn.Conv2d(width, inner, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(Block(inner, inner, inner) for _ in range(config.blocks))
         self.up = nn.Conv2d(inner, width, 1)
         self.last = Block(2 * width, width, inner)
-        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, pixels, 3, padding=1))
+        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, cells, 3, padding=1))
         for parameter in self.leave[-1].parameters():
             nn.init.zeros_(parameter)
+        nn.init.zeros_(self.enter.weight[:, -cells:])  # so that a denoiser begins as the regression that it is without noise
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions on a CPU are fastest with it
 
     @property
     def history(self) -> int:
-        """How many of the last frames it sees."""
+        """How many of the last maps it sees."""
         return self.config.history
 
-    def forward(self, frames: Tensor, actions: Tensor, noisy: Tensor, log_sigma: Tensor) -> Tensor:
-        """What the next frame is made of, by a regression or a denoiser.
+    def forward(self, maps: Tensor, actions: Tensor, noisy: Tensor, log_sigma: Tensor) -> Tensor:
+        """What the next map is made of, by a regression or a denoiser.
 
         Args:
-            frames: (M, history, C, h, w), the last ones.
-            actions: (M, history, A'); action t is taken at frame t.
-            noisy: (M, C, h, w), the next frame as far as it is known; zeros for a regression.
+            maps: (M, history, C, h, w), the last ones.
+            actions: (M, history, A'); action t is taken at map t.
+            noisy: (M, C, h, w), the change to the next map as far as it is known; zeros for a regression.
             log_sigma: (M,), the logarithm of the noise's standard deviation; zeros for a regression.
 
         Returns:
             (M, C, h, w).
         """
-        patches = F.pixel_unshuffle(torch.cat([frames.flatten(1, 2), noisy], 1), self.config.patch)
+        patches = F.pixel_unshuffle(torch.cat([maps.flatten(1, 2), noisy], 1), self.config.patch)
         told = self.condition(torch.cat([actions.flatten(1), waves(log_sigma)], 1))
         fine = self.first(self.enter(patches), told)
         coarse = self.down(fine)
@@ -108,17 +104,15 @@ class PixelNet(nn.Module):
         hidden = self.last(torch.cat([raised, fine], 1), told)
         return F.pixel_shuffle(self.leave(hidden), self.config.patch)
 
-    def seen(self, frames: Tensor) -> Tensor:
-        """Frames f32 (..., C, h, w) in [0, 1], of frames (..., 3, h, w), u8 or float.
+    def check(self, height: int, width: int) -> None:
+        """Refuse maps that cannot be cut into patches and halved.
 
         Raises:
-            UsageError: they cannot be cut into patches and halved.
+            UsageError: a side is no multiple of twice the patch.
         """
         step = 2 * self.config.patch
-        if frames.shape[-3] != 3 or frames.shape[-2] % step or frames.shape[-1] % step:
-            raise UsageError(f"frames of shape {tuple(frames.shape[-3:])}; expected (3, h, w), h and w multiples of {step}")
-        frames = as_float(frames)
-        return frames.mean(-3, keepdim=True) if self.config.colours == "grey" else frames
+        if height % step or width % step:
+            raise UsageError(f"maps of {height} x {width} cells; expected multiples of {step}, twice the patch")
 
 
 class Block(nn.Module):
