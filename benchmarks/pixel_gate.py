@@ -73,7 +73,7 @@ def imagined_errors(cache: FrameCache, model: WorldModel, index: WindowIndex) ->
     for ids in np.array_split(np.arange(len(index)), max(1, len(index) // BATCH)):
         frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
         past = Past(to_tensor(frames[:, : model.history].numpy()), actions[:, : model.history - 1])
-        imagined = model.rollout(model.observe(past, [0] * len(ids)), actions[:, None, model.history - 1 :])[:, 0]
+        imagined = model.rollout(model.observe(past, ids.tolist()), actions[:, None, model.history - 1 :])[:, 0]
         errors.append(misplaced(imagined[:, [step - 1 for step in STEPS]], index.take(cache.states, ids)[:, model.history :]))
     return np.concatenate(errors)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from imagoal import find
 from imagoal.agents._types import Agent, Planning
 from imagoal.envs import GoalEnv
+from imagoal.envs._make import env_id
 from imagoal.errors import UsageError
 from imagoal.planning._goal_cost import Distance, Over, euclid
 from imagoal.planning._types import Planner
@@ -24,11 +25,15 @@ from imagoal.world_model._load import WorldModelFolder
 from imagoal.world_model._map_model import MapModel
 from imagoal.world_model._precision import Precision
 from imagoal.world_model._types import Place, WorldModel
+from imagoal.world_model.copy_last import CopyLast
 from imagoal.world_model.simulator import Simulator
 
 DistanceName = Literal["task", "visible", "slowness", "resting", "euclid"]
 ANOTHER = "name a world model that was trained on this env"
 DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "visible"}
+
+UNTRAINED = ("simulator", "copy_last")
+"""World models that are no folders."""
 
 WEIGHING = ("visible", "resting")
 """Distances that tell the agent's own body from the object."""
@@ -40,7 +45,7 @@ class Request:
 
     Attributes:
         agent: entry or `package.module:Class`.
-        world_model: `simulator`, the folder of a trained world model, the name of a shipped one, or empty.
+        world_model: `simulator`, `copy_last`, the folder of a trained world model, the name of a shipped one, or empty.
         readouts: folder of a world model whose encoder and probe a model without its own borrows; or empty.
         planner: what searches.
         at: where the cost is measured; empty for the model's own place.
@@ -192,13 +197,16 @@ def _seen(env: GoalEnv, states: Tensor) -> Tensor:
 
 
 def _folder(name: str, trust: bool, env: GoalEnv, device: torch.device) -> WorldModelFolder | None:
-    """The world-model folder of that name, if it is one, and its encoder can read the env's frames."""
-    if name in {"", "simulator"}:
+    """The world-model folder of that name, if it is one, and of this env."""
+    if name in {"", *UNTRAINED}:
         return None
     folder = _load.load(name, trust)
     seen, shown = folder.frame_shape, env.observation_space["image"].shape  # type: ignore[index]
     if seen != shown:
         raise UsageError(f"world model {name} sees frames {seen}, the env shows {shown}; {ANOTHER}")
+    trained_on = folder.config.get("env", env_id(env))
+    if trained_on != env_id(env):
+        raise UsageError(f"world model {name} was trained on {trained_on}, the env is {env_id(env)}; {ANOTHER}")
     return folder.to(device)
 
 
@@ -216,9 +224,12 @@ def _world_model(request: Request, folder: WorldModelFolder | None, env: GoalEnv
         raise UsageError(f"compile with world model {request.world_model!r}; only a trained one can be compiled; leave it out")
     if request.world_model == "simulator":
         return Simulator(env, request.action_block)
+    actions = (env.action_space.shape or (1,))[0]
+    if request.world_model == "copy_last":
+        return CopyLast(actions * request.action_block, request.action_block)
     if folder is None:
         return None
-    wanted = (env.action_space.shape or (1,))[0] * folder.model.action_block
+    wanted = actions * folder.model.action_block
     if folder.model.action_size != wanted:
         found = folder.model.action_size
         raise UsageError(f"world model {request.world_model} wants actions of size {found}, the env {wanted}; {ANOTHER}")

@@ -130,7 +130,11 @@ class GoalCost:
         Each problem is carried by itself, so that nothing is rounded otherwise in a batch.
         """
         carried = self.chain.carry(steps.flatten(0, 1), self.model.place, self.at)
-        return self.distance(carried, goal.expand_as(carried)).reshape(steps.shape[:2])
+        distances = self.distance(carried, goal.expand_as(carried)).reshape(steps.shape[:2])
+        if self.model.place != "frame":
+            return distances
+        whole = steps.flatten(2).isfinite().all(2)  # an encoder may make something finite of frames that are not
+        return distances.where(whole, torch.nan)
 
 
 class BoundCost:

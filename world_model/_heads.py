@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from imagoal.errors import UsageError
-from imagoal.world_model._trunk import TrunkNet
+from imagoal.world_model._trunk import Forward
 
 RHO = 7.0
 """How much shorter Euler's steps become where there is little noise (arXiv 2206.00364, eq. 5)."""
@@ -26,12 +26,12 @@ class Head(Protocol):
         """Whether what is imagined depends on noise."""
         ...
 
-    def follow(self, net: TrunkNet, maps: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+    def follow(self, net: Forward, maps: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         """The next change (M, C, h, w) after maps (M, history, C, h, w) and actions (M, history, A'), from standard noise."""
         ...
 
     def guess(
-        self, net: TrunkNet, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
+        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
     ) -> Tensor:
         """The same in training, where noise may be put on the true change, which is known; `progress` is from 0 to 1."""
         ...
@@ -43,13 +43,12 @@ class Mean:
 
     random: ClassVar[bool] = False
 
-    def follow(self, net: TrunkNet, maps: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+    def follow(self, net: Forward, maps: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         """The next change; what the noise is does not matter."""
-        change: Tensor = net(maps, actions, torch.zeros_like(maps[:, 0]), maps.new_zeros(len(maps)))
-        return change
+        return net(maps, actions, torch.zeros_like(maps[:, 0]), maps.new_zeros(len(maps)))
 
     def guess(
-        self, net: TrunkNet, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
+        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
     ) -> Tensor:
         """As `follow`."""
         return self.follow(net, maps, actions, change)
@@ -98,7 +97,7 @@ class Diffusion:
         shares = (step / max(1, self.steps - 1) for step in range(self.steps))
         return [(ends[0] + share * (ends[1] - ends[0])) ** RHO for share in shares] + [0.0]
 
-    def follow(self, net: TrunkNet, maps: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+    def follow(self, net: Forward, maps: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         """A next change, by Euler's method (algorithm 1 without its second-order correction, as DIAMOND)."""
         sigmas = self.sigmas()
         change = noise * sigmas[0]
@@ -108,26 +107,25 @@ class Diffusion:
         return change
 
     def guess(
-        self, net: TrunkNet, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
+        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
     ) -> Tensor:
         """The change, denoised from a random amount of noise."""
         sigma = (self.mean + self.deviation * torch.randn(len(maps), generator=generator)).exp().clamp_max(self.sigma_max)
         sigma[: round(self.at_max * len(maps))] = self.sigma_max
         if progress < self.warm:
             whole = maps.new_full((len(maps),), math.log(self.sigma_max))
-            mean: Tensor = net(maps, actions, torch.zeros_like(change), whole)
-            return mean
+            return net(maps, actions, torch.zeros_like(change), whole)
         noise = torch.randn(change.shape, generator=generator)
         return denoised(net, maps, actions, change + _each(sigma) * noise, sigma)
 
 
-def denoised(net: TrunkNet, maps: Tensor, actions: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
+def denoised(net: Forward, maps: Tensor, actions: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
     """The mean (M, C, h, w) of what a noisy change may have been, sigma (M,) being the noise's standard deviation.
 
     Preconditioned (table 1, sigma_data = 1) so that the network sees unit variance and learns unit variance.
     """
     skip, scale = 1 / (1 + sigma**2), 1 / (1 + sigma**2).sqrt()
-    learned: Tensor = net(maps, actions, _each(scale) * noisy, sigma.log())
+    learned = net(maps, actions, _each(scale) * noisy, sigma.log())
     return _each(skip) * noisy + _each(sigma * scale) * learned
 
 

@@ -14,7 +14,7 @@ from imagoal.world_model import _compiled, _precision
 from imagoal.world_model._frames import as_float
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._heads import Diffusion, Head
-from imagoal.world_model._trunk import TrunkNet
+from imagoal.world_model._trunk import Forward, TrunkNet
 from imagoal.world_model._types import Past, Place, State, pad_start
 
 CHUNK = 64
@@ -136,7 +136,7 @@ class MapModel:
             many = len(some)
             whole = torch.cat([past.expand(many, -1, -1), some], 1)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                chunks.append(unroll(self._trunk, self.head, maps.expand(many, -1, -1, -1, -1), whole, noise))
+                chunks.append(unroll(self.net, self.head, maps.expand(many, -1, -1, -1, -1), whole, noise, self._forward))
         imagined = torch.cat(chunks)
         return imagined if self.encoder is None else as_tokens(imagined)
 
@@ -146,12 +146,27 @@ class MapModel:
         return torch.randn(steps, *shape, generator=Generator().manual_seed(mixed)).to(self.device)
 
     @cached_property
-    def _trunk(self) -> TrunkNet:
+    def _forward(self) -> Forward:
         """The network, compiled or not."""
-        return torch.compile(self.net, dynamic=True) if self.compiled else self.net  # type: ignore[return-value]
+        return compiled(self.net) if self.compiled else self.net
 
 
-def unroll(net: TrunkNet, head: Head, maps: Tensor, actions: Tensor, noise: Tensor | None = None) -> Tensor:
+def compiled(net: TrunkNet) -> Forward:
+    """The network's forward pass, compiled when it is first called, for any number of maps. Digits may round otherwise."""
+    fast: Forward = torch.compile(net)
+
+    def forward(*inputs: Tensor) -> Tensor:
+        own = [each.contiguous() for each in inputs]  # else it would be compiled again for every other layout
+        for each in own:
+            torch._dynamo.maybe_mark_dynamic(each, 0)
+        return fast(*own) if len(own[0]) > 1 else torch.as_tensor(net(*own))  # one alone is not worth compiling for
+
+    return forward
+
+
+def unroll(
+    net: TrunkNet, head: Head, maps: Tensor, actions: Tensor, noise: Tensor | None = None, forward: Forward | None = None
+) -> Tensor:
     """Imagine: maps (M, H, C, h, w) one after another; the next step sees each like a real one.
 
     Args:
@@ -160,11 +175,12 @@ def unroll(net: TrunkNet, head: Head, maps: Tensor, actions: Tensor, noise: Tens
         maps: (M, history, C, h, w), the last true ones.
         actions: (M, history - 1 + H, A'), between those maps and then from now on.
         noise: (H, C, h, w), the same for all; None for a head that needs none.
+        forward: the trunk's forward pass, if it is not the plain one.
     """
     imagined = []
     for step in range(actions.shape[1] - net.history + 1):
         drawn = maps[:, 0] if noise is None else noise[step].expand_as(maps[:, 0])
-        change = head.follow(net, maps, actions[:, step : step + net.history], drawn)
+        change = head.follow(forward or net, maps, actions[:, step : step + net.history], drawn)
         following = maps[:, -1] + net.unit * change.float()
         imagined.append(following)
         maps = torch.cat([maps[:, 1:], following[:, None]], 1)

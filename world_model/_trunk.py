@@ -4,6 +4,7 @@ A map is what is imagined of one instant on a grid of cells: the pixels of a fra
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,10 @@ class Trunk:
     def build(self, channels: int, action_size: int) -> "TrunkNet":
         """A new network for maps of C channels and actions of size A'; random weights come from torch's generator."""
         return TrunkNet(self, channels, action_size)
+
+
+Forward = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""A trunk's forward pass, compiled or not."""
 
 
 class TrunkNet(nn.Module):

@@ -24,7 +24,7 @@ class Agency(Common):
     agent: str = "mpc"
     """What acts."""
     world_model: str = ""
-    """Folder of a trained world model, name of a shipped one, or `simulator`; by default the one that ships for the env."""
+    """Folder of a trained world model, name of a shipped one, simulator, or copy_last; by default what ships for the env."""
     readouts: str = ""
     """World model whose encoder and probe are borrowed by a model without its own."""
     planner: Annotated[Any, Named("planner", "cem")] = None

@@ -167,7 +167,7 @@ def test_a_store_is_named_after_all_that_its_plans_follow_from() -> None:
             (request(replan_every=1), ENV),
             (request(planner=CEM(horizon=5)), ENV),
             (request(model="Ball-latent"), ENV),
-            (request(model="BallGust-latent"), ENV),
+            (request(model="copy_last"), ENV),
             (request(over=Over(1, 0, 0)), ENV),
             (request(surprise=0.3), ENV),
             (request("scripted", model=""), ENV),
@@ -217,7 +217,7 @@ def test_the_command_plans_with_what_ships_for_the_env_and_continues(
     assert store.spec.behaviour.startswith("mpc-")
     for other in (
         ["--noise", "0.2"],
-        ["--world-model", "BallGust-latent"],
+        ["--world-model", "copy_last"],
         ["--planner.horizon", "5"],
         ["--replan-every", "2"],
     ):
