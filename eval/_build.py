@@ -15,6 +15,7 @@ from imagoal.agents._types import Agent, Planning
 from imagoal.envs import GoalEnv
 from imagoal.envs._make import env_id
 from imagoal.errors import UsageError
+from imagoal.planning._blur import blur
 from imagoal.planning._goal_cost import Distance, Over, euclid
 from imagoal.planning._types import Planner
 from imagoal.world_model import _load, _model
@@ -28,7 +29,7 @@ from imagoal.world_model._types import Place, WorldModel
 from imagoal.world_model.copy_last import CopyLast
 from imagoal.world_model.simulator import Simulator
 
-DistanceName = Literal["task", "visible", "slowness", "resting", "euclid"]
+DistanceName = Literal["task", "visible", "blur", "slowness", "resting", "euclid"]
 ANOTHER = "name a world model that was trained on this env"
 DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "visible"}
 
@@ -168,6 +169,8 @@ def distance(
     """
     if name == "euclid":
         return euclid
+    if name == "blur" and at == "frame":
+        return blur
     if name in _model.METRICS and at == "latent" and readouts is not None:
         if name not in readouts.metrics:
             raise UsageError(f"the world model has no metric {name!r}; train it again, or use slowness")
@@ -179,8 +182,8 @@ def distance(
     if name == "visible" and at == "state":
         return lambda states, goals: weighted(_seen(env, states) - _seen(env, goals), env.object_size, agent_weight)
     raise UsageError(
-        f"no distance {name!r} at {at}; task is at state, visible at state and probe, slowness and resting at latent, "
-        "euclid anywhere"
+        f"no distance {name!r} at {at}; task is at state, visible at state and probe, blur at frame, slowness and resting at "
+        "latent, euclid anywhere"
     )
 
 

@@ -180,7 +180,7 @@ WRONG = [
     Case(
         ORACLE + "--cost frame --distance slowness",
         2,
-        "no distance 'slowness' at frame; task is at state, visible at state and probe, slowness and resting at latent",
+        "no distance 'slowness' at frame; task is at state, visible at state and probe, blur at frame, slowness and",
     ),
     Case(LATENT + "--env somebody:Wide --tasks wide.npz", 2, "wants actions of size 2, the env 3; name a world model that was"),
     Case(

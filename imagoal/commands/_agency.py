@@ -31,8 +31,9 @@ class Agency(Common):
     """What searches."""
     cost: Literal["state", "frame", "latent", "probe"] | None = None
     """Place where the cost is measured; the model's own place if not said."""
-    distance: Literal["task", "visible", "slowness", "resting", "euclid"] | None = None
-    """Distance there: task (state), visible (state, probe), slowness, resting (latent), euclid (any); or the place's own."""
+    distance: Literal["task", "visible", "blur", "slowness", "resting", "euclid"] | None = None
+    """Distance there: task (state), visible (state, probe), blur (frame), slowness, resting (latent), euclid (any); or the
+    place's own."""
     agent_weight: float = 0.0
     """Weight of the agent's own body in the distance, beside 1 for the object, where the distance tells them apart."""
     over: Over = field(default_factory=Over)

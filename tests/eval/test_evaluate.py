@@ -200,6 +200,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
         ({"asked": request(at="latent")}, "needs an encoder and there is none; pass --readouts DIR"),
         ({"asked": request(at="frame", distance="slowness")}, "no distance 'slowness' at frame"),
         ({"asked": request(at="frame", distance="task")}, "no distance 'task' at frame"),
+        ({"asked": request(distance="blur")}, "no distance 'blur' at state; .* blur at frame"),
         ({"asked": request(replan_every=5)}, r"replan_every = 5; expected a multiple of the action block \(1\)"),
         ({"asked": request(deadline_ms=0.0)}, "deadline_ms = 0.0; expected a finite number above 0"),
         (
