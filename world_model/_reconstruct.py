@@ -13,14 +13,13 @@ from imagoal.world_model._frozen import CHUNK, FrozenEncoder
 from imagoal.world_model._loop import Schedule, fit
 from imagoal.world_model._pretrain import LOOK_EVERY, Watch
 from imagoal.world_model._run import Run
+from imagoal.world_model._whiten import FITTED
 from imagoal.world_model._windows import frame_rows, split
-from imagoal.world_model.encoders.keypoints import KeypointNet, Keypoints, Locate, cells
+from imagoal.world_model.encoders._features import FeatureNet
+from imagoal.world_model.encoders.keypoints import Keypoints, cells
 
 POOL = 16384
 """Frames whose features are computed once and kept: 8 kB each, in float16, at 64 x 64 pixels and 16 components."""
-
-FITTED = 2048
-"""Frames to which the whitening is fitted."""
 
 SIGMAS = (1.0, 3.5)
 """Radii in cells of the Gaussians that mark a keypoint: one says where, the other reaches far enough to be found."""
@@ -61,7 +60,7 @@ def gaussians(places: Tensor, grid: Tensor) -> Tensor:
 class Learner(nn.Module):
     """The layers that find places, with the decoder that teaches them."""
 
-    def __init__(self, config: Keypoints, locate: Locate, shape: torch.Size) -> None:
+    def __init__(self, config: Keypoints, locate: nn.Module, shape: torch.Size) -> None:
         super().__init__()
         self.locate = locate
         with torch.random.fork_rng(devices=[]):
@@ -85,25 +84,26 @@ def learn(cache: FrameCache, watch: Watch, config: Keypoints, schedule: Schedule
         run: holds checkpoints and metrics.
     """
     config = dataclasses.replace(config, seed=seed)
-    net = config.build().half().float().requires_grad_(False)  # rounded as it will be saved
+    net = config.build().requires_grad_(False)
     rows = frame_rows(cache, split(cache)[0], POOL, seed)
     net.fit(as_float(to_tensor(cache.frames[rows[:: max(1, len(rows) // FITTED)]])))
     pool = _features(net, to_tensor(cache.frames[rows]))
     watched = Watch(_features(net, watch.frames).float(), watch.positions)
-    learner = Learner(config, net.locate.requires_grad_(True), pool.shape[1:])
+    locate = net.get_submodule("locate").requires_grad_(True)
+    learner = Learner(config, locate, pool.shape[1:])
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
         ids = np.random.default_rng([seed, step]).integers(0, len(pool), schedule.batch)
         loss = learner(pool[ids].float())
         looking = step % LOOK_EVERY == 0 or step + 1 == schedule.steps
-        return loss, watched.look(net.locate) if looking else {}
+        return loss, watched.look(locate) if looking else {}
 
     fit(learner, loss_at, schedule, run, "pretrain", log_every=LOOK_EVERY)
     return FrozenEncoder(config, net, "in_domain_action_free")
 
 
 @torch.no_grad()
-def _features(net: KeypointNet, frames: Tensor) -> Tensor:
+def _features(net: FeatureNet, frames: Tensor) -> Tensor:
     """Whitened features f16 (F, C, h, w) of frames u8 (F, 3, H, W)."""
     parts = []
     with Progress("computing features", total=len(frames)) as progress:

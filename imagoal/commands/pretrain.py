@@ -8,17 +8,20 @@ from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
+from imagoal.world_model.encoders.feature_grid import FeatureGrid
 from imagoal.world_model.encoders.keypoints import Keypoints
 from imagoal.world_model.encoders.patch_conv import PatchConv
 from imagoal.world_model.objectives.sigreg import SIGReg
+
+SCHEDULE = Schedule(steps=600, batch=64)
 
 
 @dataclass(frozen=True)
 class Pretrain(Learning):
     """Train an encoder on a store's frames, and freeze it.
 
-    patch_conv learns to predict its own next embedding, from actions too, under an objective; keypoints learns to paint a
-    frame's features again, from frames alone.
+    patch_conv learns to predict its own next embedding, from actions too, under an objective. The others learn from frames
+    alone: keypoints to paint a frame's features again; feature_grid whitens features.
     """
 
     data: Path = Path("runs/data")
@@ -26,11 +29,11 @@ class Pretrain(Learning):
     run_dir: Folder = Path("runs/encoder")
     """Run folder; the encoder is written to its `encoder`."""
     encoder: Annotated[Any, Named("encoder", "patch_conv")] = field(default_factory=PatchConv)
-    """The network: patch_conv or keypoints."""
+    """The network: patch_conv, keypoints or feature_grid."""
     objective: Annotated[Any, Named("objective", "sigreg")] = field(default_factory=SIGReg)
     """What keeps the embedding of patch_conv from collapsing."""
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=600, batch=64))
-    """How long and how fast it learns."""
+    schedule: Schedule = field(default_factory=lambda: SCHEDULE)
+    """How long and how fast it learns; feature_grid takes no steps."""
     future: int = 3
     """Imagined steps of patch_conv that are compared with the true embeddings."""
     trust: bool = False
@@ -76,21 +79,33 @@ class Pretrain(Learning):
                 raise UsageError("encoder.normalise and encoder.seed follow from the objective and the seed; leave them out")
             objective = describe("objective", self.objective)
             return settings | {"future": self.future, "encoder": asdict(self.encoder), "objective": objective}
-        encoder = describe("encoder", self.encoder)
-        if not isinstance(self.encoder, Keypoints):
-            raise UsageError(f"encoder {encoder['name']!r} is not trained; expected patch_conv or keypoints")
+        self._check_frames_alone()
+        return settings | {"encoder": describe("encoder", self.encoder)}
+
+    def _check_frames_alone(self) -> None:
+        """Refuse what encoders that learn from single frames do not read."""
+        from imagoal.world_model._named import describe
+
+        name = describe("encoder", self.encoder)["name"]
+        if not isinstance(self.encoder, Keypoints | FeatureGrid):
+            raise UsageError(f"encoder {name!r} is not trained; expected patch_conv, keypoints or feature_grid")
         if (self.objective, self.future) != (SIGReg(), Pretrain.future):
-            raise UsageError("objective and future are of patch_conv; keypoints learns by painting again: leave them out")
+            raise UsageError(f"objective and future are of patch_conv; {name} learns from single frames: leave them out")
+        if isinstance(self.encoder, FeatureGrid) and self.schedule != SCHEDULE:
+            raise UsageError("schedule is of encoders that learn step by step; feature_grid is fitted at once: leave it out")
         if self.encoder.seed:
             raise UsageError("encoder.seed follows from the seed; leave it out")
-        return settings | {"encoder": encoder}
 
     def _learn(self, cache: Any, looked: Any, run: Any) -> Any:
         """The encoder, trained and frozen."""
         if isinstance(self.encoder, Keypoints):
-            from imagoal.world_model._reconstruct import learn
+            from imagoal.world_model import _reconstruct
 
-            return learn(cache, looked, self.encoder, self.schedule, self.seed, run)
+            return _reconstruct.learn(cache, looked, self.encoder, self.schedule, self.seed, run)
+        if isinstance(self.encoder, FeatureGrid):
+            from imagoal.world_model import _whiten
+
+            return _whiten.learn(cache, looked, self.encoder, self.seed, run)
         from imagoal.world_model._pretrain import HISTORY, pretrain
         from imagoal.world_model._windows import Windows, split
 

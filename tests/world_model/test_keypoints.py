@@ -230,11 +230,11 @@ def test_an_encoder_that_is_not_trained_is_refused(
 ) -> None:
     arguments = ["--data", str(ball_store.path), "--run", str(tmp_path / "run"), "--encoder", "effnet_lite0"]
     assert main(["pretrain", *arguments]) == 2
-    assert "encoder 'effnet_lite0' is not trained; expected patch_conv or keypoints" in capsys.readouterr().err
+    assert "encoder 'effnet_lite0' is not trained; expected patch_conv, keypoints or feature_grid" in capsys.readouterr().err
 
 
 def test_wrong_fields_and_frames_are_named() -> None:
     with pytest.raises(UsageError, match=r"Keypoints\.features is 'pixels'; expected one of effnet, patches, random"):
         Keypoints(features="pixels")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"frames of shape \(3, 32, 32\); keypoints expects \(3, 64, 64\)"):
+    with pytest.raises(UsageError, match=r"frames of shape \(3, 32, 32\); expected \(3, 64, 64\)"):
         SMALL.build()(torch.rand(1, 3, 32, 32))
