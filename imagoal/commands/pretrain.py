@@ -8,6 +8,7 @@ from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named
 from imagoal.world_model._loop import Schedule
+from imagoal.world_model.encoders.autoencoder import Autoencoder
 from imagoal.world_model.encoders.feature_grid import FeatureGrid
 from imagoal.world_model.encoders.keypoints import Keypoints
 from imagoal.world_model.encoders.patch_conv import PatchConv
@@ -21,7 +22,7 @@ class Pretrain(Learning):
     """Train an encoder on a store's frames, and freeze it.
 
     patch_conv learns to predict its own next embedding, from actions too, under an objective. The others learn from frames
-    alone: keypoints to paint a frame's features again; feature_grid whitens features.
+    alone: keypoints to paint a frame's features again, autoencoder the frame itself; feature_grid whitens features.
     """
 
     data: Path = Path("runs/data")
@@ -29,7 +30,7 @@ class Pretrain(Learning):
     run_dir: Folder = Path("runs/encoder")
     """Run folder; the encoder is written to its `encoder`."""
     encoder: Annotated[Any, Named("encoder", "patch_conv")] = field(default_factory=PatchConv)
-    """The network: patch_conv, keypoints or feature_grid."""
+    """The network: patch_conv, keypoints, feature_grid or autoencoder."""
     objective: Annotated[Any, Named("objective", "sigreg")] = field(default_factory=SIGReg)
     """What keeps the embedding of patch_conv from collapsing."""
     schedule: Schedule = field(default_factory=lambda: SCHEDULE)
@@ -87,8 +88,8 @@ class Pretrain(Learning):
         from imagoal.world_model._named import describe
 
         name = describe("encoder", self.encoder)["name"]
-        if not isinstance(self.encoder, Keypoints | FeatureGrid):
-            raise UsageError(f"encoder {name!r} is not trained; expected patch_conv, keypoints or feature_grid")
+        if not isinstance(self.encoder, Keypoints | FeatureGrid | Autoencoder):
+            raise UsageError(f"encoder {name!r} is not trained; expected patch_conv, keypoints, feature_grid or autoencoder")
         if (self.objective, self.future) != (SIGReg(), Pretrain.future):
             raise UsageError(f"objective and future are of patch_conv; {name} learns from single frames: leave them out")
         if isinstance(self.encoder, FeatureGrid) and self.schedule != SCHEDULE:
@@ -102,6 +103,10 @@ class Pretrain(Learning):
             from imagoal.world_model import _reconstruct
 
             return _reconstruct.learn(cache, looked, self.encoder, self.schedule, self.seed, run)
+        if isinstance(self.encoder, Autoencoder):
+            from imagoal.world_model import _autoencode
+
+            return _autoencode.learn(cache, looked, self.encoder, self.schedule, self.seed, run)
         if isinstance(self.encoder, FeatureGrid):
             from imagoal.world_model import _whiten
 

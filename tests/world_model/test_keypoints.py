@@ -230,7 +230,10 @@ def test_an_encoder_that_is_not_trained_is_refused(
 ) -> None:
     arguments = ["--data", str(ball_store.path), "--run", str(tmp_path / "run"), "--encoder", "effnet_lite0"]
     assert main(["pretrain", *arguments]) == 2
-    assert "encoder 'effnet_lite0' is not trained; expected patch_conv, keypoints or feature_grid" in capsys.readouterr().err
+    assert (
+        "encoder 'effnet_lite0' is not trained; expected patch_conv, keypoints, feature_grid or autoencoder"
+        in capsys.readouterr().err
+    )
 
 
 def test_wrong_fields_and_frames_are_named() -> None:
