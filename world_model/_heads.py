@@ -36,6 +36,10 @@ class Head(Protocol):
         """The same in training, where noise may be put on the true change, which is known; `progress` is from 0 to 1."""
         ...
 
+    def feed(self, net: Forward, maps: Tensor, actions: Tensor, guess: Tensor, generator: Generator) -> Tensor:
+        """The change on which training on several steps goes on: what would be imagined."""
+        ...
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -53,6 +57,10 @@ class Mean:
         """As `follow`."""
         return self.follow(net, maps, actions, change)
 
+    def feed(self, net: Forward, maps: Tensor, actions: Tensor, guess: Tensor, generator: Generator) -> Tensor:
+        """What was guessed: errors of later steps teach the earlier ones."""
+        return guess
+
 
 @dataclass(frozen=True)
 class Diffusion:
@@ -65,11 +73,12 @@ class Diffusion:
     random: ClassVar[bool] = True
 
     steps: int = 1
-    """Euler steps of denoising for each imagined map, unless `imagoal eval` says otherwise."""
+    """Euler steps of denoising for each imagined map: in the last part of training, and after it unless `eval` says otherwise.
+    """
     sigma_max: float = 300.0
     """Standard deviation of the noise at the first step, in usual changes. What changes is a small part of a picture, and there
     by ten times the usual: less noise would show it from the start."""
-    sigma_min: float = 0.5
+    sigma_min: float = 3.0
     """The same at the last of several steps."""
     mean: float = 1.8
     """Of the logarithm of the noise in training."""
@@ -111,12 +120,27 @@ class Diffusion:
     ) -> Tensor:
         """The change, denoised from a random amount of noise."""
         sigma = (self.mean + self.deviation * torch.randn(len(maps), generator=generator)).exp().clamp_max(self.sigma_max)
-        sigma[: round(self.at_max * len(maps))] = self.sigma_max
+        sigma[: self._whole(maps)] = self.sigma_max
         if progress < self.warm:
             whole = maps.new_full((len(maps),), math.log(self.sigma_max))
             return net(maps, actions, torch.zeros_like(change), whole)
         noise = torch.randn(change.shape, generator=generator)
         return denoised(net, maps, actions, change + _each(sigma) * noise, sigma)
+
+    def feed(self, net: Forward, maps: Tensor, actions: Tensor, guess: Tensor, generator: Generator) -> Tensor:
+        """What one step imagines from noise alone, which some have guessed already; of more steps, what they imagine.
+
+        Errors of later steps teach nothing through a sample.
+        """
+        first = self._whole(maps) if self.steps == 1 else 0
+        noise = torch.randn(guess[first:].shape, generator=generator)
+        with torch.no_grad():
+            sampled = self.follow(net, maps[first:], actions[first:], noise)
+        return torch.cat([guess[:first], sampled])
+
+    def _whole(self, maps: Tensor) -> int:
+        """How many of a batch, the first ones, learn from noise alone."""
+        return round(self.at_max * len(maps))
 
 
 def denoised(net: Forward, maps: Tensor, actions: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:

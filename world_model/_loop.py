@@ -1,6 +1,7 @@
 """The training loop: AdamW with warm-up and cosine decay, checkpoints, refusal of what is not finite."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ def fit(module: nn.Module, loss_at: StepLoss, schedule: Schedule, run: Run, labe
     """
     optimizer = torch.optim.AdamW(module.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
     first, bad = run.resume(module, optimizer), 0
+    began = time.process_time() - run.spent(first)
     module.train()
     with Progress(label, schedule.steps, done=first) as progress:
         for step in range(first, schedule.steps):
@@ -73,6 +75,7 @@ def fit(module: nn.Module, loss_at: StepLoss, schedule: Schedule, run: Run, labe
             progress.advance(loss=value)
             if step % log_every == 0 or step + 1 == schedule.steps:
                 logged = {"loss": value, **numbers}
+                run.clock(step, time.process_time() - began)
                 run.log(step, {name: number for name, number in logged.items() if math.isfinite(number)})
             if (step + 1) % schedule.save_every == 0 or step + 1 == schedule.steps:
                 if not all(torch.isfinite(tensor).all() for tensor in module.state_dict().values()):

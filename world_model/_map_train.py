@@ -160,7 +160,7 @@ def imagining_loss(
     """Mean squared error of imagined maps, in usual changes.
 
     Args:
-        net: imagines; each map follows from those imagined before, as DIAMOND's training on several steps.
+        net: imagines; each map follows from those imagined before.
         head: what it is taught.
         maps: (M, L, C, h, w); those after the first `history` are imagined.
         actions: (M, L - 1, A').
@@ -173,11 +173,13 @@ def imagining_loss(
         strength = noise * torch.rand(len(before), 1, 1, 1, 1, generator=generator)
         before = before + strength * net.unit * torch.randn(before.shape, generator=generator)
     squares = []
-    for step, target in enumerate(after.unbind(1)):
-        change = (target - before[:, -1]) / net.unit
-        guess = head.guess(net, before, actions[:, step : step + net.history], change, progress, generator).float()
+    for step, target in enumerate(after.unbind(1), 1):
+        change, given = (target - before[:, -1]) / net.unit, actions[:, step - 1 : step - 1 + net.history]
+        guess = head.guess(net, before, given, change, progress, generator).float()
         squares.append((guess - change).square().mean())
-        before = torch.cat([before[:, 1:], (before[:, -1] + net.unit * guess)[:, None]], 1)
+        if step < after.shape[1]:
+            fed = head.feed(net, before, given, guess, generator)
+            before = torch.cat([before[:, 1:], (before[:, -1] + net.unit * fed)[:, None]], 1)
     return torch.stack(squares).mean()
 
 

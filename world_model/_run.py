@@ -44,6 +44,14 @@ class Run:
         """All lines logged so far."""
         return files.read_lines(self.path / "metrics.jsonl")
 
+    def clock(self, step: int, seconds: float) -> None:
+        """Append one line to `clock.jsonl`: processor seconds spent on learning; apart, since all else can be repeated."""
+        files.append_line(self.path / "clock.jsonl", {"step": step, "cpu_s": round(seconds, 1)})
+
+    def spent(self, step: int) -> float:
+        """Processor seconds spent on what was learned before a step, so far as they are known."""
+        return max((line["cpu_s"] for line in files.read_lines(self.path / "clock.jsonl") if line["step"] < step), default=0.0)
+
     def save(self, step: int, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a checkpoint: network, optimiser and step; all other randomness follows from seed and step."""
         tensors = {"model": module.state_dict(), "optimizer": _flatten(optimizer)}

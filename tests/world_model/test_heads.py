@@ -49,7 +49,7 @@ def test_one_step_imagines_the_mean() -> None:
 
 
 def test_more_steps_tell_futures_better_apart() -> None:
-    spread = [float(sampled(Diffusion(steps=steps), Best(0, 1)).std()) for steps in (1, 2, 5, 40)]
+    spread = [float(sampled(Diffusion(steps=steps, sigma_min=0.5), Best(0, 1)).std()) for steps in (1, 2, 5, 40)]
     assert spread == sorted(spread)
     assert spread[0] < 0.01
     assert spread[-1] > 0.85
@@ -59,7 +59,7 @@ def test_noise_falls_to_nothing() -> None:
     sigmas = Diffusion(steps=4).sigmas()
     assert sigmas == sorted(sigmas, reverse=True)
     assert sigmas[0] == pytest.approx(300)
-    assert sigmas[-2:] == [pytest.approx(0.5), 0]
+    assert sigmas[-2:] == [pytest.approx(3), 0]
     assert Diffusion(steps=1).sigmas() == [pytest.approx(300), 0]
 
 
@@ -67,7 +67,7 @@ def test_sigmas_and_steps_are_those_of_diffusers() -> None:
     diffusers = pytest.importorskip("diffusers", reason="only checked where diffusers is installed")
     theirs = diffusers.EDMEulerScheduler(sigma_min=0.5, sigma_max=300.0, sigma_data=1.0, rho=7.0)
     theirs.set_timesteps(5)
-    head, net = Diffusion(steps=5), Best(3.0, 0.7)
+    head, net = Diffusion(steps=5, sigma_min=0.5), Best(3.0, 0.7)
     torch.testing.assert_close(torch.tensor(head.sigmas()), theirs.sigmas, atol=1e-3, rtol=1e-4)
     noise = torch.randn(8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     change = noise * theirs.sigmas[0]
@@ -93,6 +93,18 @@ def test_diffusion_begins_as_the_regression() -> None:
     warm, later = (head.guess(net, *given, change, progress, generator) for progress in (0.0, 0.9))
     torch.testing.assert_close(later, warm, atol=0.05, rtol=0.01)
     assert warm.abs().mean() > 0.1
+
+
+def test_training_on_several_steps_goes_on_from_what_would_be_imagined() -> None:
+    net, given = Best(3.0, 0.7), (torch.zeros(8, 1, 1, 2, 2), torch.zeros(8, 1, 2))
+    guess = torch.full((8, 1, 2, 2), 9.0)
+    assert torch.equal(Mean().feed(net, *given, guess, torch.Generator()), guess)
+    one = Diffusion(steps=1).feed(net, *given, guess, torch.Generator().manual_seed(0))
+    assert torch.equal(one[:4], guess[:4]), "half of a batch has guessed from noise alone"
+    assert (one[4:] - 3).abs().max() < 0.02
+    several = Diffusion(steps=60, sigma_min=0.01).feed(net, *given, guess, torch.Generator().manual_seed(0))
+    assert several.std() == pytest.approx(0.7, rel=0.3)
+    assert not several.requires_grad
 
 
 @pytest.mark.parametrize("head", [Mean(), Diffusion(warm=0)])
