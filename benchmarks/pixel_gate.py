@@ -1,20 +1,22 @@
-"""How far pixel models misplace Ball's ball: the gate before any of them is compared by speed or by success.
+"""How far pixel and token models misplace Ball's ball: the gate before any of them is compared by speed or by success.
 
     imagoal train --kind pixel_regression --data DATA --run runs/pixels/regression
-    python benchmarks/pixel_gate.py DATA regression=runs/pixels/regression          (a minute; DATA is a store of Ball)
+    python benchmarks/pixel_gate.py DATA regression=runs/pixels/regression          (a minute each; DATA is a store of Ball)
 
 In windows of held-out episodes whose past frames are all true ones, the centre of the ball is found in the imagined frame,
 and its distance from the true centre, which the state tells, is the error in pixels of 1/60 m. The centre is found by
 colour: the mean of the channels says how much of a pixel the ball covers, from 0 for the floor to 1; pixels that are covered
 by less than a tenth count as floor, and the covered shares of all others weigh their places. `true frame` is what this finds
 in the true frame, and `copy last frame` what it finds in the last one seen. Where nothing is covered, the middle of the box
-counts. A window is of free flight if the ball meets no wall in it, from the first frame that the model sees to the one that
-is imagined, and else a bounce; in flight nothing but the push changes the direction of the velocity.
+counts. In the tokens that a token model imagines, its own linear probe finds the ball; `true tokens` is its error there.
+A window is of free flight if the ball meets no wall in it, from the first frame that the model sees to the one that is
+imagined, and else a bounce; in flight nothing but the push changes the direction of the velocity.
 
 Writes `benchmarks/results/pixel-gate.table.json`.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +26,20 @@ import torch
 from torch import Tensor
 
 from imagoal.envs import _ball_world as world
-from imagoal.envs._cache import FrameCache, WindowIndex, open_cache
+from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
 from imagoal.envs._store import Store
 from imagoal.envs._types import Floats
 from imagoal.errors import UsageError
 from imagoal.eval import _result
-from imagoal.world_model import WorldModel, _load
+from imagoal.world_model import _load
+from imagoal.world_model._chain import Link
 from imagoal.world_model._frames import as_float, to_tensor
+from imagoal.world_model._load import WorldModelFolder
 from imagoal.world_model._types import Past
 from imagoal.world_model._windows import split
 
-RESULTS = Path(__file__).parents[1] / "benchmarks/results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
 ENV = "imagoal/Ball-v0"
 STEPS = (1, 8)
 """Imagined steps after which errors are told."""
@@ -51,9 +56,12 @@ def main(data: Path, models: dict[str, Path]) -> None:
         raise UsageError(f"{data} is a store of {store.spec.env}; expected {ENV}, where the ball and its bounces can be told")
     cache, rows = open_cache(store), []
     for name, path in models.items():
-        model = _load.load(path).model
+        folder = _load.load(path)
+        model = folder.model
         index = known(cache.window_index(model.history, max(STEPS), model.action_block, split(cache)[1]))
-        errors = {name: imagined_errors(cache, model, index)} | ({} if rows else seen_errors(cache, index))
+        errors = {name: imagined_errors(cache, folder, index)} | ({} if rows else seen_errors(cache, index))
+        if model.place == "latent":
+            errors |= {f"true tokens of {name}": token_errors(cache, folder, index)}
         rows += [row for frames, error in errors.items() for row in told(frames, error, bounces(cache, index))]
     for row in rows:
         print(*(f"{value:<16}" if isinstance(value, str) else f"{value:8.3f}" for value in row))
@@ -67,15 +75,31 @@ def known(index: WindowIndex) -> WindowIndex:
     return replace(index, now=index.now[kept], start=index.start[kept])
 
 
-def imagined_errors(cache: FrameCache, model: WorldModel, index: WindowIndex) -> Floats:
-    """Pixels (W, STEPS) by which the ball is misplaced in imagined frames."""
-    errors = []
+def imagined_errors(cache: FrameCache, folder: WorldModelFolder, index: WindowIndex) -> Floats:
+    """Pixels (W, STEPS) by which the ball is misplaced in what is imagined."""
+    model, errors = folder.model, []
     for ids in np.array_split(np.arange(len(index)), max(1, len(index) // BATCH)):
         frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
         past = Past(to_tensor(frames[:, : model.history].numpy()), actions[:, : model.history - 1])
         imagined = model.rollout(model.observe(past, ids.tolist()), actions[:, None, model.history - 1 :])[:, 0]
-        errors.append(misplaced(imagined[:, [step - 1 for step in STEPS]], index.take(cache.states, ids)[:, model.history :]))
+        errors.append(misplaced(imagined[:, [step - 1 for step in STEPS]], states(cache, index, ids), folder.probe))
     return np.concatenate(errors)
+
+
+def token_errors(cache: FrameCache, folder: WorldModelFolder, index: WindowIndex) -> Floats:
+    """The same of the tokens of true frames."""
+    assert folder.encoder is not None
+    errors = []
+    for ids in np.array_split(np.arange(len(index)), max(1, len(index) // BATCH)):
+        frames = to_tensor(index.take(cache.frames, ids)[:, index.context :][:, [step - 1 for step in STEPS]])
+        tokens = folder.encoder.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        errors.append(misplaced(tokens, states(cache, index, ids), folder.probe))
+    return np.concatenate(errors)
+
+
+def states(cache: FrameCache, index: WindowIndex, ids: Ints) -> Floats:
+    """True states (M, H, 4) after each step of windows."""
+    return np.asarray(index.take(cache.states, ids)[:, index.context :])
 
 
 def seen_errors(cache: FrameCache, index: WindowIndex) -> dict[str, Floats]:
@@ -89,33 +113,45 @@ def seen_errors(cache: FrameCache, index: WindowIndex) -> dict[str, Floats]:
     }
 
 
-def misplaced(frames: Tensor, states: Floats) -> Floats:
-    """Pixels (M, STEPS) between the ball in frames f32 (M, STEPS, 3, h, w) and in the states (M, H, 4) after each step."""
-    true = states[:, [step - 1 for step in STEPS], :2] * world.SCALE + world.WALL
-    true[..., 1] = world.SIZE - true[..., 1]  # rows run downwards
-    found = centres(frames.flatten(0, 1)).reshape(true.shape)
+def misplaced(seen: Tensor, states: Floats, probe: Link | None = None) -> Floats:
+    """Pixels (M, STEPS) between the ball in frames or tokens (M, STEPS, ...) and in the states (M, H, 4) after each step."""
+    true = in_pixels(states[:, [step - 1 for step in STEPS], :2])
+    flat = seen.flatten(0, 1)
+    found = (centres(flat) if seen.ndim == 5 or probe is None else in_pixels(probe(flat).double().numpy())).reshape(true.shape)
     return np.asarray(np.linalg.norm(found - true, axis=-1))
+
+
+def in_pixels(positions: Floats) -> Floats:
+    """Columns and rows (..., 2) of positions (..., 2) in metres."""
+    places = positions * world.SCALE + world.WALL
+    places[..., 1] = world.SIZE - places[..., 1]  # rows run downwards
+    return np.asarray(places)
 
 
 def centres(frames: Tensor) -> Floats:
     """Where the ball is in frames f32 (M, 3, h, w): column and row (M, 2) in pixels from the upper left corner."""
-    floor, ball = (float(np.mean(colour)) / 255 for colour in (world.FLOOR_COLOUR, world.BALL_COLOUR))
-    inside = frames.mean(1)[:, world.WALL : -world.WALL, world.WALL : -world.WALL]
-    covered = ((floor - inside) / (floor - ball)).clamp(0, 1).double()
-    weights = torch.where(covered < COVERED, 0, covered)
+    weights = coverage(frames)
     weights = torch.where(weights.sum((1, 2), keepdim=True) > 0, weights, 1)
-    places = torch.arange(inside.shape[-1], dtype=torch.float64) + 0.5 + world.WALL
+    places = torch.arange(weights.shape[-1], dtype=torch.float64) + 0.5 + world.WALL
     moments = torch.stack([(weights * places).sum((1, 2)), (weights * places[:, None]).sum((1, 2))], 1)
     return np.asarray((moments / weights.sum((1, 2))[:, None]).numpy())
 
 
-def bounces(cache: FrameCache, index: WindowIndex) -> Flags:
-    """Whether the ball meets a wall between a window's first frame and that after each of STEPS, (W, STEPS)."""
+def coverage(frames: Tensor) -> Tensor:
+    """How much of each pixel within the walls the ball covers, f64 (M, h', w'), in frames f32 (M, 3, h, w)."""
+    floor, ball = (float(np.mean(colour)) / 255 for colour in (world.FLOOR_COLOUR, world.BALL_COLOUR))
+    inside = frames.mean(1)[:, world.WALL : -world.WALL, world.WALL : -world.WALL]
+    covered = ((floor - inside) / (floor - ball)).clamp(0, 1).double()
+    return torch.where(covered < COVERED, 0, covered)
+
+
+def bounces(cache: FrameCache, index: WindowIndex, steps: Sequence[int] = STEPS) -> Flags:
+    """Whether the ball meets a wall, or is kicked, between a window's first frame and that after each of steps, (W, steps)."""
     pushed, following = world.push(cache.states, cache.actions)[:, 2:4], np.roll(cache.states, -1, 0)[:, 2:4]
     lengths = np.linalg.norm(pushed, axis=1) * np.linalg.norm(following, axis=1)
     turned = (pushed * following).sum(1) < (1 - 1e-9) * lengths
     met = index.take(turned, np.arange(len(index)))
-    return np.stack([met[:, : index.context - 1 + step].any(1) for step in STEPS], 1)
+    return np.stack([met[:, : index.context - 1 + step].any(1) for step in steps], 1)
 
 
 def told(frames: str, errors: Floats, bounced: Flags) -> list[list[object]]:

@@ -31,7 +31,7 @@ from imagoal.world_model.simulator import Simulator
 
 DistanceName = Literal["task", "visible", "blur", "slowness", "resting", "euclid"]
 ANOTHER = "name a world model that was trained on this env"
-DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "euclid", "latent": "slowness", "probe": "visible"}
+DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "blur", "latent": "slowness", "probe": "visible"}
 
 UNTRAINED = ("simulator", "copy_last")
 """World models that are no folders."""
@@ -51,7 +51,7 @@ class Request:
         planner: what searches.
         at: where the cost is measured; empty for the model's own place.
         distance: at that place; None for the place's own: the task's at `state`, the world model's own metric at `latent`, what
-            is visible at `probe`, Euclid's at `frame`.
+            is visible at `probe`, blur at `frame`.
         over: how distances along the horizon become a cost.
         replan_every: env steps between plans.
         warm_start: whether the last plan is proposed again.

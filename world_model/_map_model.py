@@ -145,6 +145,11 @@ class MapModel:
         mixed = int(np.random.SeedSequence([seed, self.draw, 5]).generate_state(1)[0])
         return torch.randn(steps, *shape, generator=Generator().manual_seed(mixed)).to(self.device)
 
+    @property
+    def imagining(self) -> TrunkNet:
+        """What is called to imagine."""
+        return self.net
+
     @cached_property
     def _forward(self) -> Forward:
         """The network, compiled or not."""

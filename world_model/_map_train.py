@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imagoal.envs._cache import FrameCache, Ints
 from imagoal.errors import UsageError
+from imagoal.world_model._align import Align, Alignment, Tapped
 from imagoal.world_model._frames import as_float
 from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._heads import Head
@@ -21,7 +22,7 @@ from imagoal.world_model._precision import Precision, check
 from imagoal.world_model._probe import Probe
 from imagoal.world_model._probe import fit as fit_probe
 from imagoal.world_model._run import Run
-from imagoal.world_model._trunk import Trunk, TrunkNet
+from imagoal.world_model._trunk import Forward, Trunk, TrunkNet
 from imagoal.world_model._windows import Windows, frame_rows, split
 
 WATCHED = 64
@@ -103,6 +104,7 @@ def train(
     block: int,
     seed: int,
     run: Run,
+    align: Align | None = None,
 ) -> TrainedMaps:
     """Train a trunk: the mean squared error of the next map, then of `future` maps, in usual changes.
 
@@ -117,6 +119,7 @@ def train(
         block: env steps per model step.
         seed: of weights, batches and noise.
         run: holds checkpoints and metrics.
+        align: to what hidden maps are aligned, if to anything.
 
     Raises:
         UsageError: maps that the trunk cannot cut, or a precision that the processor has no unit for.
@@ -130,7 +133,9 @@ def train(
 
     pairs, longer, tested = windows(1, learned), windows(future, learned), windows(future, held)
     net = _network(trunk, pairs, seed)
-    learning: TrunkNet = torch.compile(net) if practice.compile else net  # type: ignore[assignment]
+    forward: Forward = torch.compile(net) if practice.compile else net
+    aligned = Alignment(align, cache, trunk, seed) if align else None
+    tapped = Tapped(net, practice.compile)
     mean_of = get_ema_multi_avg_fn(practice.average)  # type: ignore[no-untyped-call]
     averaged = AveragedModel(net, multi_avg_fn=mean_of)
     kept = cast(TrunkNet, averaged.module)
@@ -143,11 +148,14 @@ def train(
         source, noise = (pairs, 0.0) if alone else (longer, practice.noise)
         with torch.autocast("cpu", torch.bfloat16, enabled=practice.precision == "bf16"):
             batch, generator = source.batch(step, schedule.batch), source.windows.generator(step)
-            value = imagining_loss(learning, head, *batch, noise, progress, generator)
+            value = imagining_loss(net, head, *batch, noise, progress, generator, tapped if aligned else forward)
+            if aligned:
+                value = value + aligned.loss(tapped.take(), source.windows, step, schedule.batch)
         numbers = {"one_step" if alone else "rolled": float(value.detach())}
         return value, numbers | (_watched(kept, head, tested) if step % WATCH_EVERY == 0 else {})
 
-    fit(nn.ModuleDict({"net": net, "averaged": averaged}), loss_at, schedule, run, "train")
+    learning = {"net": net, "averaged": averaged} | ({"projector": aligned.projector} if aligned else {})
+    fit(nn.ModuleDict(learning), loss_at, schedule, run, "train")
     averaged.update_parameters(net)
     for tensor in kept.state_dict().values():
         tensor.copy_(tensor.half())
@@ -155,7 +163,14 @@ def train(
 
 
 def imagining_loss(
-    net: TrunkNet, head: Head, maps: Tensor, actions: Tensor, noise: float, progress: float, generator: Generator
+    net: TrunkNet,
+    head: Head,
+    maps: Tensor,
+    actions: Tensor,
+    noise: float,
+    progress: float,
+    generator: Generator,
+    forward: Forward | None = None,
 ) -> Tensor:
     """Mean squared error of imagined maps, in usual changes.
 
@@ -167,7 +182,9 @@ def imagining_loss(
         noise: its largest standard deviation, in usual changes, on the maps before.
         progress: of training, from 0 to 1.
         generator: of noise.
+        forward: the trunk's forward pass, if it is not the plain one.
     """
+    forward = forward or net
     before, after = maps[:, : net.history], maps[:, net.history :]
     if noise:
         strength = noise * torch.rand(len(before), 1, 1, 1, 1, generator=generator)
@@ -175,10 +192,10 @@ def imagining_loss(
     squares = []
     for step, target in enumerate(after.unbind(1), 1):
         change, given = (target - before[:, -1]) / net.unit, actions[:, step - 1 : step - 1 + net.history]
-        guess = head.guess(net, before, given, change, progress, generator).float()
+        guess = head.guess(forward, before, given, change, progress, generator).float()
         squares.append((guess - change).square().mean())
         if step < after.shape[1]:
-            fed = head.feed(net, before, given, guess, generator)
+            fed = head.feed(forward, before, given, guess, generator)
             before = torch.cat([before[:, 1:], (before[:, -1] + net.unit * fed)[:, None]], 1)
     return torch.stack(squares).mean()
 

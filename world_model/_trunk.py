@@ -99,6 +99,10 @@ class TrunkNet(nn.Module):
         Returns:
             (M, C, h, w).
         """
+        return self.both(maps, actions, noisy, log_sigma)[0]
+
+    def both(self, maps: Tensor, actions: Tensor, noisy: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, and the hidden map (M, inner, h', w') at the coarse level."""
         patches = F.pixel_unshuffle(torch.cat([maps.flatten(1, 2), noisy], 1), self.config.patch)
         told = self.condition(torch.cat([actions.flatten(1), waves(log_sigma)], 1))
         fine = self.first(self.enter(patches), told)
@@ -107,7 +111,7 @@ class TrunkNet(nn.Module):
             coarse = block(coarse, told)
         raised = F.interpolate(self.up(coarse), scale_factor=2.0)
         hidden = self.last(torch.cat([raised, fine], 1), told)
-        return F.pixel_shuffle(self.leave(hidden), self.config.patch)
+        return F.pixel_shuffle(self.leave(hidden), self.config.patch), coarse
 
     def check(self, height: int, width: int) -> None:
         """Refuse maps that cannot be cut into patches and halved.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named, parse
+from imagoal.world_model._align import Align
 from imagoal.world_model._heads import Diffusion
 from imagoal.world_model._loop import Schedule
 from imagoal.world_model._loss import Loss
@@ -31,6 +32,7 @@ OF = {
     "reduce": ("latent",),
     "trunk": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
     "practice": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
+    "align": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
     "diffusion": ("pixel_diffusion", "token_diffusion"),
 }
 """Kinds of world model that a flag is of; all others are of all kinds."""
@@ -58,6 +60,8 @@ class Train(Learning):
     """Network of a pixel or token model."""
     practice: Practice = field(default_factory=Practice)
     """What a pixel or token model is trained on."""
+    align: Align = field(default_factory=Align)
+    """What a pixel or token model's hidden maps are aligned to."""
     diffusion: Diffusion = field(default_factory=Diffusion)
     """Noise that a diffusion model learns to take away."""
     future: int = 5
@@ -162,13 +166,14 @@ class Train(Learning):
             "practice": asdict(self.practice),
         }
         config |= {"diffusion": asdict(self.diffusion)} if self.kind in OF["diffusion"] else {}
+        config |= {"align": asdict(self.align)} if self.align.to else {}
         parents = {"data": store.hash} | ({"encoder": encoder.hash} if encoder else {})
         how = (self.schedule, self.practice, self.future, self.action_block, self.seed)
         with opened(self.run_dir, "train", config, parents) as run:
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
-            trained = _map_train.train(cache, trunk, head, encoder, *how, run)
+            trained = _map_train.train(cache, trunk, head, encoder, *how, run, self.align if self.align.to else None)
             origin = {
                 "env": store.spec.env,
                 "data_hash": store.hash,

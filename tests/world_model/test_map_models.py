@@ -260,6 +260,20 @@ def test_training_learns_more_than_to_copy(kind: str, ball_store: Store, tmp_pat
     assert errors["imagined"][1] < 0.92 * errors["copied"][1]
 
 
+def test_what_is_aligned_learns_to_tell_what_an_encoder_sees(ball_store: Store, tmp_path: Path) -> None:
+    """And what was learned for it alone is thrown away."""
+    encoder().save(tmp_path / "encoder")
+    runs = []
+    for weight in ("1e-9", "3"):
+        align = f"--align.to {tmp_path / 'encoder'} --align.weight {weight} --schedule.lr 4e-3 --practice.one-step 0.5"
+        assert train(ball_store, tmp_path / weight, *align.split(), kind="pixel_diffusion") == 0
+        runs.append(_load.load(tmp_path / weight).model)
+    first, second = (run.net.state_dict() for run in runs if isinstance(run, MapModel))
+    assert first.keys() == second.keys() == network().state_dict().keys()
+    assert not torch.equal(first["middle.0.conv_in.weight"], second["middle.0.conv_in.weight"])
+    assert Run(tmp_path / "3").metrics()[-1]["loss"] < Run(tmp_path / "1e-9").metrics()[-1]["loss"] - 1, "cosines count"
+
+
 def test_a_token_model_brings_what_reads_its_tokens(ball_store: Store, tmp_path: Path) -> None:
     encoder().save(tmp_path / "encoder")
     assert train(ball_store, tmp_path / "run", "--encoder", str(tmp_path / "encoder"), kind="token_regression") == 0
