@@ -11,12 +11,16 @@ from imagoal import flags
 from imagoal.commands._common import Folder, cpus
 
 LIVE = (
-    ("learned", "mpc", "model", "headline"),
-    ("oracle", "mpc", "simulator", "ceiling"),
-    ("random", "random_actions", "", "floor"),
-    ("no-op", "no_op", "", "floor"),
+    ("learned", "mpc", "model", "headline", 20),
+    ("diffusion", "mpc", "Ball-pixel_diffusion", "baseline", 3),
+    ("oracle", "mpc", "simulator", "ceiling", 20),
+    ("random", "random_actions", "", "floor", 20),
+    ("no-op", "no_op", "", "floor", 20),
 )
-"""Rows that are run live: name, agent, world model, role."""
+"""Rows that are run live: name, agent, world model, role, tasks."""
+
+LITTLE = "--planner.num-samples 4 --planner.num-elites 2 --planner.iterations 1 --planner.horizon 2"
+"""A search for the quick demo, where a diffusion model is slow."""
 
 LEARNING = "--predictor prefix --predictor.depth 2 --future 8 --schedule.lr 2e-3"
 """What the predictors that ship for Ball were trained with, see `benchmarks/ball`."""
@@ -78,10 +82,11 @@ class Demo:
         """One thread and one episode at a time, as the committed rows are run."""
         from imagoal.commands.eval import Eval
 
-        for name, agent, model, role in LIVE:
+        for name, agent, model, role, count in LIVE:
             where = str(folder / "model") if model == "model" else model
-            count = 2 if self.quick else 20
-            words = ["--agent", agent, "--world-model", where, "--tasks", "test", "--count", str(count), "--role", role]
+            few = str(min(count, 2) if self.quick else count)
+            words = ["--agent", agent, "--world-model", where, "--tasks", "test", "--count", few, "--role", role]
+            words += LITTLE.split() if self.quick and name == "diffusion" else []
             flags.parse(Eval, [*words, "--run", str(folder / "live" / name)], "imagoal eval").run()
 
     def _film(self, folder: Path) -> None:
@@ -105,7 +110,7 @@ class Demo:
 
         live = [_result.load(folder / "live" / name / "result.json") for name, *_ in LIVE]
         committed = [_result.load(path) for path in sorted((SHIPPED / "Ball").glob("*-s?.json"))]
-        print(f"\nLive: the first {len(live[0]['episodes'])} test tasks, too few for more than a look.\n\n{table(live)}")
+        print(f"\nLive: the first n test tasks, too few for more than a look; fewer where planning is slow.\n\n{table(live)}")
         print(f"\nCommitted in eval/results/Ball: all 200 test tasks.\n\n{table(committed)}")
         print("\n* sees the true state. Times are per action, one thread. Intervals are Wilson's, 95 %.")
 
