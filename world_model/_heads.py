@@ -15,6 +15,19 @@ RHO = 7.0
 """How much shorter Euler's steps become where there is little noise (arXiv 2206.00364, eq. 5)."""
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """Where training is.
+
+    Attributes:
+        progress: from 0 to 1.
+        several: whether several maps are imagined, each from those before.
+    """
+
+    progress: float = 0.0
+    several: bool = False
+
+
 class Head(Protocol):
     """How a trunk imagines the next map, and how it is taught to.
 
@@ -31,9 +44,9 @@ class Head(Protocol):
         ...
 
     def guess(
-        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
+        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, lesson: Lesson, generator: Generator
     ) -> Tensor:
-        """The same in training, where noise may be put on the true change, which is known; `progress` is from 0 to 1."""
+        """The same in training, where noise may be put on the true change, which is known."""
         ...
 
     def feed(self, net: Forward, maps: Tensor, actions: Tensor, guess: Tensor, generator: Generator) -> Tensor:
@@ -52,7 +65,7 @@ class Mean:
         return net(maps, actions, torch.zeros_like(maps[:, 0]), maps.new_zeros(len(maps)))
 
     def guess(
-        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
+        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, lesson: Lesson, generator: Generator
     ) -> Tensor:
         """As `follow`."""
         return self.follow(net, maps, actions, change)
@@ -116,31 +129,26 @@ class Diffusion:
         return change
 
     def guess(
-        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, progress: float, generator: Generator
+        self, net: Forward, maps: Tensor, actions: Tensor, change: Tensor, lesson: Lesson, generator: Generator
     ) -> Tensor:
-        """The change, denoised from a random amount of noise."""
-        sigma = (self.mean + self.deviation * torch.randn(len(maps), generator=generator)).exp().clamp_max(self.sigma_max)
-        sigma[: self._whole(maps)] = self.sigma_max
-        if progress < self.warm:
-            whole = maps.new_full((len(maps),), math.log(self.sigma_max))
-            return net(maps, actions, torch.zeros_like(change), whole)
+        """The change, denoised: from a random amount of noise, or, where one step imagines several maps, from noise alone."""
+        whole = maps.new_full((len(maps),), self.sigma_max)
+        if lesson.progress < self.warm:
+            return net(maps, actions, torch.zeros_like(change), whole.log())
         noise = torch.randn(change.shape, generator=generator)
+        if lesson.several and self.steps == 1:
+            return self.follow(net, maps, actions, noise)
+        sigma = (self.mean + self.deviation * torch.randn(len(maps), generator=generator)).exp().clamp_max(self.sigma_max)
+        sigma[: round(self.at_max * len(maps))] = self.sigma_max
         return denoised(net, maps, actions, change + _each(sigma) * noise, sigma)
 
     def feed(self, net: Forward, maps: Tensor, actions: Tensor, guess: Tensor, generator: Generator) -> Tensor:
-        """What one step imagines from noise alone, which some have guessed already; of more steps, what they imagine.
-
-        Errors of later steps teach nothing through a sample.
-        """
-        first = self._whole(maps) if self.steps == 1 else 0
-        noise = torch.randn(guess[first:].shape, generator=generator)
+        """What was guessed, where one step imagines all; else a sample, through which no error teaches anything."""
+        if self.steps == 1:
+            return guess
+        noise = torch.randn(guess.shape, generator=generator)
         with torch.no_grad():
-            sampled = self.follow(net, maps[first:], actions[first:], noise)
-        return torch.cat([guess[:first], sampled])
-
-    def _whole(self, maps: Tensor) -> int:
-        """How many of a batch, the first ones, learn from noise alone."""
-        return round(self.at_max * len(maps))
+            return self.follow(net, maps, actions, noise)
 
 
 def denoised(net: Forward, maps: Tensor, actions: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from imagoal.errors import UsageError
 from imagoal.world_model._align import Align, Alignment, Tapped
 from imagoal.world_model._frames import as_float
 from imagoal.world_model._frozen import FrozenEncoder
-from imagoal.world_model._heads import Head
+from imagoal.world_model._heads import Head, Lesson
 from imagoal.world_model._latents import encode_all
 from imagoal.world_model._loop import Schedule, fit
 from imagoal.world_model._map_model import as_maps, unroll
@@ -189,10 +189,10 @@ def imagining_loss(
     if noise:
         strength = noise * torch.rand(len(before), 1, 1, 1, 1, generator=generator)
         before = before + strength * net.unit * torch.randn(before.shape, generator=generator)
-    squares = []
+    squares, lesson = [], Lesson(progress, several=after.shape[1] > 1)
     for step, target in enumerate(after.unbind(1), 1):
         change, given = (target - before[:, -1]) / net.unit, actions[:, step - 1 : step - 1 + net.history]
-        guess = head.guess(forward, before, given, change, progress, generator).float()
+        guess = head.guess(forward, before, given, change, lesson, generator).float()
         squares.append((guess - change).square().mean())
         if step < after.shape[1]:
             fed = head.feed(forward, before, given, guess, generator)

@@ -22,5 +22,5 @@ class List:
         for kind, entries in [(kind, find.entries(kind)) for kind in kinds]:
             print(f"{kind}:")
             for entry in entries.values():
-                print(f"  {entry.name:<16}{entry.summary}")
+                print(f"  {entry.name:<18}{entry.summary}")
         return 0

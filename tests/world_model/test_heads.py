@@ -9,7 +9,7 @@ from torch import Tensor
 from imagoal.envs._cache import FrameCache
 from imagoal.errors import UsageError
 from imagoal.world_model._frames import as_float
-from imagoal.world_model._heads import Diffusion, Mean, denoised
+from imagoal.world_model._heads import Diffusion, Lesson, Mean, denoised
 from imagoal.world_model._map_train import imagining_loss
 from imagoal.world_model._trunk import Trunk, TrunkNet
 from imagoal.world_model._windows import Windows, split
@@ -90,7 +90,7 @@ def test_diffusion_begins_as_the_regression() -> None:
     torch.nn.init.normal_(net.leave[-1].weight)
     given = torch.randn(6, 1, 1, 8, 8), torch.randn(6, 1, 2)
     head, change, generator = Diffusion(at_max=1), torch.randn(6, 1, 8, 8), torch.Generator().manual_seed(0)
-    warm, later = (head.guess(net, *given, change, progress, generator) for progress in (0.0, 0.9))
+    warm, later = (head.guess(net, *given, change, Lesson(progress), generator) for progress in (0.0, 0.9))
     torch.testing.assert_close(later, warm, atol=0.05, rtol=0.01)
     assert warm.abs().mean() > 0.1
 
@@ -99,9 +99,9 @@ def test_training_on_several_steps_goes_on_from_what_would_be_imagined() -> None
     net, given = Best(3.0, 0.7), (torch.zeros(8, 1, 1, 2, 2), torch.zeros(8, 1, 2))
     guess = torch.full((8, 1, 2, 2), 9.0)
     assert torch.equal(Mean().feed(net, *given, guess, torch.Generator()), guess)
-    one = Diffusion(steps=1).feed(net, *given, guess, torch.Generator().manual_seed(0))
-    assert torch.equal(one[:4], guess[:4]), "half of a batch has guessed from noise alone"
-    assert (one[4:] - 3).abs().max() < 0.02
+    assert torch.equal(Diffusion(steps=1).feed(net, *given, guess, torch.Generator()), guess)
+    alone = Diffusion(steps=1).guess(net, *given, guess, Lesson(0.9, several=True), torch.Generator().manual_seed(0))
+    assert (alone - 3).abs().max() < 0.02, "from noise alone, as it will be imagined"
     several = Diffusion(steps=60, sigma_min=0.01).feed(net, *given, guess, torch.Generator().manual_seed(0))
     assert several.std() == pytest.approx(0.7, rel=0.3)
     assert not several.requires_grad
