@@ -185,7 +185,7 @@ def unroll(
     imagined = []
     for step in range(actions.shape[1] - net.history + 1):
         drawn = maps[:, 0] if noise is None else noise[step].expand_as(maps[:, 0])
-        change = head.follow(forward or net, maps, actions[:, step : step + net.history], drawn)
+        change = head.follow(net if forward is None else forward, maps, actions[:, step : step + net.history], drawn)
         following = maps[:, -1] + net.unit * change.float()
         imagined.append(following)
         maps = torch.cat([maps[:, 1:], following[:, None]], 1)

@@ -184,7 +184,7 @@ def imagining_loss(
         generator: of noise.
         forward: the trunk's forward pass, if it is not the plain one.
     """
-    forward = forward or net
+    forward = net if forward is None else forward  # compiled modules have a length, and it fails
     before, after = maps[:, : net.history], maps[:, net.history :]
     if noise:
         strength = noise * torch.rand(len(before), 1, 1, 1, 1, generator=generator)

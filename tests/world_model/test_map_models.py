@@ -191,6 +191,15 @@ def test_compiled_imagines_the_same_for_any_number_of_sequences() -> None:
         torch.testing.assert_close(found, wanted, **CLOSE)
 
 
+@pytest.mark.slow
+def test_compiled_training_learns_the_same(ball_store: Store, tmp_path: Path) -> None:
+    kept = []
+    for flag in ("--practice.no-compile", "--practice.compile"):
+        assert train(ball_store, tmp_path / flag, flag, "--schedule.steps", "6", kind="pixel_diffusion") == 0
+        kept.append(_load.load(tmp_path / flag).config["errors"]["imagined"])
+    assert kept[0] == pytest.approx(kept[1], rel=1e-3)
+
+
 @pytest.mark.parametrize(("height", "width"), [(30, 32), (32, 28)])
 def test_maps_that_cannot_be_cut_into_patches_are_refused(height: int, width: int) -> None:
     with pytest.raises(UsageError, match=rf"maps of {height} x {width} cells; expected multiples of 8"):
