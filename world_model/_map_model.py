@@ -18,7 +18,7 @@ from imagoal.world_model._trunk import Forward, TrunkNet
 from imagoal.world_model._types import Past, Place, State, pad_start
 
 CHUNK = 64
-"""Sequences that are imagined at a time, so that what a convolution reads is still near the processor."""
+"""Sequences that a CPU imagines at a time, so that what a convolution reads is still near it; a GPU imagines all at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,10 +132,10 @@ class MapModel:
         """Of one problem: maps (T, C, h, w), past actions (T - 1, A'), actions (K, H, A')."""
         noise = self._noise(int(seed), actions.shape[1], maps.shape[1:]) if self.head.random else None
         chunks = []
-        for some in torch.split(actions, CHUNK):
+        for some in torch.split(actions, CHUNK if self.device.type == "cpu" else len(actions)):
             many = len(some)
             whole = torch.cat([past.expand(many, -1, -1), some], 1)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            with _precision.computing(self.precision, self.device):
                 chunks.append(unroll(self.net, self.head, maps.expand(many, -1, -1, -1, -1), whole, noise, self._forward))
         imagined = torch.cat(chunks)
         return imagined if self.encoder is None else as_tokens(imagined)

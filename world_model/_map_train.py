@@ -18,7 +18,7 @@ from imagoal.world_model._latents import encode_all
 from imagoal.world_model._loop import Schedule, fit
 from imagoal.world_model._map_model import as_maps, unroll
 from imagoal.world_model._model import Gallery
-from imagoal.world_model._precision import Precision, check
+from imagoal.world_model._precision import Precision, check, computing
 from imagoal.world_model._probe import Probe
 from imagoal.world_model._probe import fit as fit_probe
 from imagoal.world_model._run import Run
@@ -124,7 +124,8 @@ def train(
     Raises:
         UsageError: maps that the trunk cannot cut, or a precision that the processor has no unit for.
     """
-    check(practice.precision, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    check(practice.precision, cpu)
     learned, held = split(cache)
     latents = None if encoder is None else encode_all(cache, encoder)
 
@@ -146,7 +147,7 @@ def train(
         progress = step / schedule.steps
         alone = progress < practice.one_step
         source, noise = (pairs, 0.0) if alone else (longer, practice.noise)
-        with torch.autocast("cpu", torch.bfloat16, enabled=practice.precision == "bf16"):
+        with computing(practice.precision, cpu):
             batch, generator = source.batch(step, schedule.batch), source.windows.generator(step)
             value = imagining_loss(net, head, *batch, noise, progress, generator, tapped if aligned else forward)
             if aligned:

@@ -5,6 +5,7 @@ then ranks by slightly wrong costs, so its best sequences are to be judged once 
 """
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol, TypeGuard, TypeVar
@@ -39,6 +40,11 @@ def check(precision: Precision, device: torch.device) -> None:
     """
     if precision == "bf16" and device.type == "cpu" and not bf16_units():
         raise UsageError(f"precision bf16: this processor has none of {', '.join(BF16_UNITS)}, it would be slower; choose fp32")
+
+
+def computing(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Where products and convolutions are computed at that precision, for networks whose weights stay fp32."""
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
 
 
 class RoughModel(WorldModel, Protocol):

@@ -19,10 +19,13 @@ from imagoal.errors import UsageError
 from imagoal.eval._build import Request, build
 from imagoal.flags import parse
 from imagoal.planning import CEM, MPPI, Over, RandomShooting
+from imagoal.planning._blur import blur
 from imagoal.planning.icem import ICEM
 from imagoal.world_model import _metric, load
 from imagoal.world_model._chain import Chain
 from imagoal.world_model._frozen import FrozenEncoder
+from imagoal.world_model._heads import Diffusion, Mean
+from imagoal.world_model._trunk import Trunk
 from imagoal.world_model._types import Observation
 from imagoal.world_model.encoders.patch_conv import PatchConv
 from imagoal.world_model.latent import Latent
@@ -58,6 +61,18 @@ def frames() -> Observation:
 @pytest.mark.parametrize("predictor", sorted(find.entries("predictor")))
 def test_a_plan_is_waited_for_at_its_end_only(planner: Any, predictor: str) -> None:
     agent = MPC(make("ball"), planning(planner, predictor))
+    agent.reset(frames(), [0, 1])
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta tensor") as waited:
+        agent.act(frames())
+    assert "result" in [frame.name for frame in traceback.extract_tb(waited.tb)], waited.getrepr()
+
+
+@pytest.mark.parametrize("kind", ["pixel_regression", "pixel_diffusion"])
+def test_so_is_a_plan_among_imagined_frames(kind: str) -> None:
+    net = Trunk(width=8, inner=8, blocks=1).build(3, 2).to(THERE)
+    head = Mean() if kind == "pixel_regression" else Diffusion(steps=2)
+    model = find.find("world-model", kind)(net, head, 2, (64, 64))
+    agent = MPC(make("ball"), Planning(model, Chain(), CEM(horizon=3), "frame", blur, Over()))
     agent.reset(frames(), [0, 1])
     with pytest.raises((RuntimeError, NotImplementedError), match="meta tensor") as waited:
         agent.act(frames())
