@@ -32,6 +32,6 @@ def test_a_shipped_model_is_that_of_a_committed_row(name: str) -> None:
     env, _, kind = name.partition("-")
     assert load(name).config["env"] == f"imagoal/{env}-v0"
     rows = [json.loads(path.read_text()) for path in sorted((ROOT / "eval/results" / env).glob(f"{kind}-s?.json"))]
-    role = {"latent": "headline", "pixel_diffusion": "baseline"}.get(kind, "ablation")
+    role = "headline" if kind == "latent" else "baseline"
     vouched = {row["provenance"]["weights_hash"] for row in rows if row["role"] == role}
     assert _model.weights_hash(locate(name)) in vouched
