@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imagoal import find
 from imagoal.agents._types import Agent, Planning
-from imagoal.envs import GoalEnv
+from imagoal.envs import GoalEnv, make
 from imagoal.envs._make import env_id
 from imagoal.errors import UsageError
 from imagoal.planning._blur import blur
@@ -32,6 +32,9 @@ from imagoal.world_model.simulator import Simulator
 DistanceName = Literal["task", "visible", "blur", "slowness", "resting", "euclid"]
 ANOTHER = "name a world model that was trained on this env"
 DEFAULT_DISTANCES: dict[Place, DistanceName] = {"state": "task", "frame": "blur", "latent": "slowness", "probe": "visible"}
+
+HOUSE = "imagoal/"
+"""How ids of our own envs begin."""
 
 UNTRAINED = ("simulator", "copy_last")
 """World models that are no folders."""
@@ -207,10 +210,16 @@ def _folder(name: str, trust: bool, env: GoalEnv, device: torch.device) -> World
     seen, shown = folder.frame_shape, env.observation_space["image"].shape  # type: ignore[index]
     if seen != shown:
         raise UsageError(f"world model {name} sees frames {seen}, the env shows {shown}; {ANOTHER}")
-    trained_on = folder.config.get("env", env_id(env))
-    if trained_on != env_id(env):
+    trained_on = str(folder.config.get("env", env_id(env)))
+    if trained_on.startswith(HOUSE) and not _makes(make(trained_on)) & _makes(env):
         raise UsageError(f"world model {name} was trained on {trained_on}, the env is {env_id(env)}; {ANOTHER}")
     return folder.to(device)
+
+
+def _makes(env: GoalEnv) -> set[str]:
+    """The envs of the house that an env is, or is derived from: what Ball taught may be tried on BallGravity, not on Reach."""
+    house = {(entry.module, entry.class_name) for entry in find.entries("env").values()}
+    return {kind.__name__ for kind in type(env).__mro__ if (kind.__module__, kind.__name__) in house}
 
 
 def _world_model(request: Request, folder: WorldModelFolder | None, env: GoalEnv) -> WorldModel | None:

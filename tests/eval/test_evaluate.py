@@ -229,7 +229,7 @@ def test_a_deadline_and_what_was_done_under_it_are_recorded(tmp_path: Path) -> N
 def test_a_cost_measured_on_rendered_frames_is_the_same_in_any_batch(tmp_path: Path) -> None:
     found = [row(tmp_path / str(batch), request(at="frame"), count=2, batch=batch) for batch in (1, 2)]
     assert found[0]["replay_hash"] == found[1]["replay_hash"]
-    assert found[0]["agent"]["cost"]["distance"] == "euclid"
+    assert found[0]["agent"]["cost"]["distance"] == "blur"
     assert found[0]["agent"]["privileged"], "the simulator is, wherever the cost is measured"
 
 
