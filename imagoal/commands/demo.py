@@ -111,7 +111,7 @@ class Demo:
         live = [_result.load(folder / "live" / name / "result.json") for name, *_ in LIVE]
         committed = [_result.load(path) for path in sorted((SHIPPED / "Ball").glob("*-s?.json"))]
         print(f"\nLive: the first n test tasks, too few for more than a look; fewer where planning is slow.\n\n{table(live)}")
-        print(f"\nCommitted in eval/results/Ball: all 200 test tasks.\n\n{table(committed)}")
+        print(f"\nCommitted in eval/results/Ball: the first n test tasks, of 200.\n\n{table(committed)}")
         print("\n* sees the true state. Times are per action, one thread. Intervals are Wilson's, 95 %.")
 
     def _times(self, folder: Path, seconds: list[list[Any]]) -> None:
