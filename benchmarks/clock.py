@@ -2,10 +2,10 @@
 
     python benchmarks/clock.py ENV latent=Ball-latent regression=Ball-pixel_regression diffusion=Ball-pixel_diffusion
 
-Every model has a ladder of settings (samples, iterations, horizon, denoising steps; bf16 and compiled where that pays). On the
+Every model has a ladder of settings (samples, iterations and horizon; pixel models in bf16 and compiled). On the
 first 20 dev tasks each setting's first plan is carried out by the true simulator without planning again; its true cost is the
 mean distance from the goal, in metres, over the next steps, the same number for all. For each budget the best true cost is
-chosen among the six largest settings whose median plan fits it. Milliseconds are CPU time of one thread, models by turns.
+chosen among the six largest settings whose median plan fits it. Milliseconds are CPU time of one thread.
 
 Writes `benchmarks/results/clock-ENV.table.json`; the flags of what was chosen are in it, for `imagoal eval`.
 """

@@ -66,7 +66,7 @@ def main(data: Path, models: dict[str, str]) -> None:
             errors |= {f"true tokens of {name}": token_errors(cache, folder, index)}
         rows += [row for frames, error in errors.items() for row in told(frames, error, bounces(cache, index))]
     for row in rows:
-        print(*(f"{value:<16}" if isinstance(value, str) else f"{value:8.3f}" for value in row))
+        print(*(f"{value:<32}" if isinstance(value, str) else f"{value:8.3f}" for value in row))
     settings = {"models": models, "data_hash": store.hash}
     _result.write_table(RESULTS / "pixel-gate.table.json", COLUMNS, rows, settings)
 

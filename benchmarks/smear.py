@@ -5,7 +5,8 @@
 In held-out windows the models imagine 8 steps from true frames. By step: the *size* of the ball, i.e. the root of the mean
 squared distance in pixels of what is covered from its centre; how *dark* the darkest of what is covered is, 1 being the ball
 itself; and the *error* of the centre. Two draws of a diffusion's noise are *apart* by so many pixels. Writes
-`benchmarks/results/smear-NAME.table.json` and `docs/smear-NAME.png`: a window in which the ball is kicked, or the first one.
+`benchmarks/results/smear-NAME.table.json` and `docs/smear-NAME.png`: a window in which the ball is kicked or meets a
+wall, or the first one.
 """
 
 import sys

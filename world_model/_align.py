@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from imagoal.envs._cache import FrameCache
 from imagoal.errors import UsageError
-from imagoal.world_model import _frozen
+from imagoal.world_model._frozen import FrozenEncoder
 from imagoal.world_model._latents import encode_all
 from imagoal.world_model._map_model import as_maps, as_tokens
 from imagoal.world_model._trunk import Trunk, TrunkNet
@@ -52,14 +52,14 @@ class Projector(nn.Module):
 
 
 class Alignment:
-    """What a training run aligns to.
+    """What a training run aligns to: the tokens of a guide.
 
     Attributes:
         projector: learns with the trunk, and is thrown away.
     """
 
-    def __init__(self, config: Align, cache: FrameCache, trunk: Trunk, seed: int) -> None:
-        self._tokens, self._weight = encode_all(cache, _frozen.named(config.to)), config.weight
+    def __init__(self, config: Align, guide: FrozenEncoder, cache: FrameCache, trunk: Trunk, seed: int) -> None:
+        self._tokens, self._weight = encode_all(cache, guide), config.weight
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.projector = Projector(config, trunk.inner, self._tokens.shape[2])

@@ -79,8 +79,8 @@ class Mean:
 class Diffusion:
     """Diffusion (EDM, arXiv 2206.00364), with the usual change as the data's standard deviation.
 
-    Unlike DIAMOND (arXiv 2405.12399) it starts from so much noise that the first step alone is the regression's, and half of
-    what it learns is that step.
+    Unlike DIAMOND (arXiv 2405.12399) it starts from so much noise that the first step alone is the regression's; at least half
+    of what it learns is that step.
     """
 
     random: ClassVar[bool] = True

@@ -19,6 +19,8 @@ from imagoal.world_model._types import Past, Place, State, pad_start
 
 CHUNK = 64
 """Sequences that a CPU imagines at a time, so that what a convolution reads is still near it; a GPU imagines all at once."""
+NOISE = 5
+"""Tells the seeds of noise from those of a search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,7 @@ class MapModel:
 
     def _noise(self, seed: int, steps: int, shape: torch.Size) -> Tensor:
         """Standard noise (H, C, h, w) of a problem, the same whatever the device."""
-        mixed = int(np.random.SeedSequence([seed, self.draw, 5]).generate_state(1)[0])
+        mixed = int(np.random.SeedSequence([seed, self.draw, NOISE]).generate_state(1)[0])
         return torch.randn(steps, *shape, generator=Generator().manual_seed(mixed)).to(self.device)
 
     @property
@@ -152,21 +154,16 @@ class MapModel:
 
     @cached_property
     def _forward(self) -> Forward:
-        """The network, compiled or not."""
-        return compiled(self.net) if self.compiled else self.net
+        """The network's forward pass, compiled or not."""
+        if not self.compiled:
+            return self.net
+        fast = _compiled.compiled(lambda known, log_sigma: torch.as_tensor(self.net(*known, log_sigma)), self.device)
 
+        def forward(maps: Tensor, actions: Tensor, noisy: Tensor, log_sigma: Tensor) -> Tensor:
+            known = tuple(each.contiguous() for each in (maps, actions, noisy))  # other layouts would be compiled anew
+            return fast(known, log_sigma.contiguous())
 
-def compiled(net: TrunkNet) -> Forward:
-    """The network's forward pass, compiled when it is first called, for any number of maps. Digits may round otherwise."""
-    fast: Forward = torch.compile(net)
-
-    def forward(*inputs: Tensor) -> Tensor:
-        own = [each.contiguous() for each in inputs]  # else it would be compiled again for every other layout
-        for each in own:
-            torch._dynamo.maybe_mark_dynamic(each, 0)
-        return fast(*own) if len(own[0]) > 1 else torch.as_tensor(net(*own))  # one alone is not worth compiling for
-
-    return forward
+        return forward
 
 
 def unroll(

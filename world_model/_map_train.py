@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from imagoal.envs._cache import FrameCache, Ints
 from imagoal.errors import UsageError
+from imagoal.world_model import _compiled, _precision
 from imagoal.world_model._align import Align, Alignment, Tapped
 from imagoal.world_model._frames import as_float
 from imagoal.world_model._frozen import FrozenEncoder
@@ -18,7 +19,7 @@ from imagoal.world_model._latents import encode_all
 from imagoal.world_model._loop import Schedule, fit
 from imagoal.world_model._map_model import as_maps, unroll
 from imagoal.world_model._model import Gallery
-from imagoal.world_model._precision import Precision, check, computing
+from imagoal.world_model._precision import Precision
 from imagoal.world_model._probe import Probe
 from imagoal.world_model._probe import fit as fit_probe
 from imagoal.world_model._run import Run
@@ -105,6 +106,7 @@ def train(
     seed: int,
     run: Run,
     align: Align | None = None,
+    guide: FrozenEncoder | None = None,
 ) -> TrainedMaps:
     """Train a trunk: the mean squared error of the next map, then of `future` maps, in usual changes.
 
@@ -119,13 +121,16 @@ def train(
         block: env steps per model step.
         seed: of weights, batches and noise.
         run: holds checkpoints and metrics.
-        align: to what hidden maps are aligned, if to anything.
+        align: how hidden maps are aligned to a guide's tokens.
+        guide: that encoder, if there is one.
 
     Raises:
-        UsageError: maps that the trunk cannot cut, or a precision that the processor has no unit for.
+        UsageError: maps that the trunk cannot cut, a precision that the processor has no unit for, or nothing to compile with.
     """
     cpu = torch.device("cpu")
-    check(practice.precision, cpu)
+    _precision.check(practice.precision, cpu)
+    if practice.compile:
+        _compiled.check()
     learned, held = split(cache)
     latents = None if encoder is None else encode_all(cache, encoder)
 
@@ -134,9 +139,9 @@ def train(
 
     pairs, longer, tested = windows(1, learned), windows(future, learned), windows(future, held)
     net = _network(trunk, pairs, seed)
-    forward: Forward = torch.compile(net) if practice.compile else net
-    aligned = Alignment(align, cache, trunk, seed) if align else None
-    tapped = Tapped(net, practice.compile)
+    aligned = Alignment(align, guide, cache, trunk, seed) if align and guide else None
+    tapped = Tapped(net, practice.compile) if aligned else None
+    plain: Forward = torch.compile(net) if practice.compile else net
     mean_of = get_ema_multi_avg_fn(practice.average)  # type: ignore[no-untyped-call]
     averaged = AveragedModel(net, multi_avg_fn=mean_of)
     kept = cast(TrunkNet, averaged.module)
@@ -147,10 +152,10 @@ def train(
         progress = step / schedule.steps
         alone = progress < practice.one_step
         source, noise = (pairs, 0.0) if alone else (longer, practice.noise)
-        with computing(practice.precision, cpu):
+        with _precision.computing(practice.precision, cpu):
             batch, generator = source.batch(step, schedule.batch), source.windows.generator(step)
-            value = imagining_loss(net, head, *batch, noise, progress, generator, tapped if aligned else forward)
-            if aligned:
+            value = imagining_loss(net, head, *batch, noise, progress, generator, tapped or plain)
+            if aligned and tapped:
                 value = value + aligned.loss(tapped.take(), source.windows, step, schedule.batch)
         numbers = {"one_step" if alone else "rolled": float(value.detach())}
         return value, numbers | (_watched(kept, head, tested) if step % WATCH_EVERY == 0 else {})

@@ -21,6 +21,7 @@ class List:
         kinds = [kind for kind in find.KINDS if kind != "command"] if asked == "all" else [asked]
         for kind, entries in [(kind, find.entries(kind)) for kind in kinds]:
             print(f"{kind}:")
+            width = max(map(len, entries), default=0) + 2
             for entry in entries.values():
-                print(f"  {entry.name:<18}{entry.summary}")
+                print(f"  {entry.name:<{width}}{entry.summary}")
         return 0

@@ -13,29 +13,25 @@ from imagoal.world_model._align import Align
 from imagoal.world_model._heads import Diffusion
 from imagoal.world_model._loop import Schedule
 from imagoal.world_model._loss import Loss
+from imagoal.world_model._map_folder import KINDS as MAP_KINDS
 from imagoal.world_model._map_train import Practice
 from imagoal.world_model._trunk import Trunk
 
 GALLERY = 1024
 """Frames that a model keeps to show what it imagines."""
 
-MAPS = "--schedule.steps 16000 --schedule.batch 16 --schedule.lr 1.5e-3 --future 4"
+MAP_FLAGS = "--schedule.steps 16000 --schedule.batch 16 --schedule.lr 1.5e-3 --future 4"
 """How a pixel or token model learns unless flags say otherwise."""
 
 Kind = Literal["latent", "pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"]
 
-OF = {
+KINDS_OF = {
     "encoder": ("latent", "token_regression", "token_diffusion"),
-    "predictor": ("latent",),
-    "loss": ("latent",),
-    "metric": ("latent",),
-    "reduce": ("latent",),
-    "trunk": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
-    "practice": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
-    "align": ("pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"),
+    **dict.fromkeys(("predictor", "loss", "metric", "reduce"), ("latent",)),
+    **dict.fromkeys(("trunk", "practice", "align"), MAP_KINDS),
     "diffusion": ("pixel_diffusion", "token_diffusion"),
 }
-"""Kinds of world model that a flag is of; all others are of all kinds."""
+"""Kinds of world model that a flag is of; all other flags are of all kinds."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ class Train(Learning):
         """Flags that stand before those of the user, whose flags win."""
         joined = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--kind=") else [arg])]
         kinds = [value for flag, value in pairwise(joined) if flag == "--kind"]
-        return MAPS.split() if kinds and kinds[-1] in OF["trunk"] else []
+        return MAP_FLAGS.split() if kinds and kinds[-1] in MAP_KINDS else []
 
     def run(self) -> int:
         """Train, or continue, and write the world model."""
@@ -147,15 +143,15 @@ class Train(Learning):
         """Train, or continue, a world model that imagines frames or a grid of tokens, and write it."""
         from imagoal.envs._cache import open_cache
         from imagoal.envs._store import Store
-        from imagoal.world_model import _map_folder, _map_train
+        from imagoal.world_model import _frozen, _map_folder, _map_train
         from imagoal.world_model._heads import Mean
         from imagoal.world_model._run import opened
 
         store = Store.open(self.data)
         cache = open_cache(store)
-        encoder = self._encoder(cache) if self.kind in OF["encoder"] else None
+        encoder = self._encoder(cache) if self.kind in KINDS_OF["encoder"] else None
         trunk = self.trunk if encoder is None else replace(self.trunk, patch=1)
-        head = self.diffusion if self.kind in OF["diffusion"] else Mean()
+        head = self.diffusion if self.kind in KINDS_OF["diffusion"] else Mean()
         config = {
             "kind": self.kind,
             "seed": self.seed,
@@ -165,15 +161,18 @@ class Train(Learning):
             "trunk": asdict(trunk),
             "practice": asdict(self.practice),
         }
-        config |= {"diffusion": asdict(self.diffusion)} if self.kind in OF["diffusion"] else {}
+        config |= {"diffusion": asdict(self.diffusion)} if self.kind in KINDS_OF["diffusion"] else {}
         config |= {"align": asdict(self.align)} if self.align.to else {}
-        parents = {"data": store.hash} | ({"encoder": encoder.hash} if encoder else {})
+        guide = _frozen.named(self.align.to, self.trust) if self.align.to else None
+        parents = {"data": store.hash} | {
+            name: each.hash for name, each in (("encoder", encoder), ("guide", guide)) if each is not None
+        }
         how = (self.schedule, self.practice, self.future, self.action_block, self.seed)
         with opened(self.run_dir, "train", config, parents) as run:
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
-            trained = _map_train.train(cache, trunk, head, encoder, *how, run, self.align if self.align.to else None)
+            trained = _map_train.train(cache, trunk, head, encoder, *how, run, self.align, guide)
             origin = {
                 "env": store.spec.env,
                 "data_hash": store.hash,
@@ -200,10 +199,10 @@ class Train(Learning):
 
     def _refuse_flags_of_other_kinds(self) -> None:
         defaults = parse(Train, [], "train")
-        for name, kinds in OF.items():
+        for name, kinds in KINDS_OF.items():
             if self.kind not in kinds and getattr(self, name) not in {None, getattr(defaults, name)}:
                 raise UsageError(
-                    f"--{name} is of kind {' and '.join(kinds)}, not of {self.kind}; leave it out, or pass --kind {kinds[0]}"
+                    f"--{name} is of kind {', '.join(kinds)}, not of {self.kind}; leave it out, or pass --kind {kinds[0]}"
                 )
 
     def _encoder(self, cache: Any) -> Any:

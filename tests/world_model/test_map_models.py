@@ -331,9 +331,9 @@ def test_what_is_kept_is_the_mean_of_the_weights(ball_store: Store, tmp_path: Pa
 def test_flags_of_another_kind_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for flags, message in (
         ("--kind pixel_regression --reduce 4", "--reduce is of kind latent, not of pixel_regression"),
-        ("--kind pixel_regression --diffusion.steps 2", "--diffusion is of kind pixel_diffusion and token_diffusion, not of"),
+        ("--kind pixel_regression --diffusion.steps 2", "--diffusion is of kind pixel_diffusion, token_diffusion, not of"),
         ("--kind pixel_diffusion --predictor transformer", "--predictor is of kind latent, not of pixel_diffusion"),
-        ("--trunk.blocks 1", "--trunk is of kind pixel_regression and"),
+        ("--trunk.blocks 1", "--trunk is of kind pixel_regression, pixel_diffusion, "),
     ):
         assert main(["train", *flags.split()]) == 2
         assert message in capsys.readouterr().err

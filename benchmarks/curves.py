@@ -1,0 +1,40 @@
+"""Learning curves of pixel and token models: held-out errors by step and by seconds of a processor.
+
+    python benchmarks/curves.py "pixel regression=runs/pixels/ball-regression" ...     (seconds; from runs of `imagoal train`)
+
+Errors are root mean squares of frames in [0, 1], or of tokens, after one imagined step and after the last that is trained
+on, of the averaged weights. Writes `benchmarks/results/pixel-curves.table.json`; its last row of each model is the whole
+training.
+"""
+
+import sys
+from pathlib import Path
+
+from imagoal import files
+from imagoal.eval import _result
+from imagoal.world_model._run import Run
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = ["model", "step", "cpu s", "held-out error, 1 step", "held-out error, last step"]
+
+
+def main(runs: dict[str, str]) -> None:
+    rows = [row for name, path in runs.items() for row in curve(name, Path(path))]
+    for row in rows:
+        print(*row)
+    settings = {name: files.read_json(Path(path) / "run.json")["config"] for name, path in runs.items()}
+    _result.write_table(ROOT / "benchmarks/results/pixel-curves.table.json", COLUMNS, rows, {"runs": settings})
+
+
+def curve(name: str, path: Path) -> list[list[object]]:
+    """Rows of a run."""
+    run = Run(path)
+    looks = [line for line in run.metrics() if "held_out_first" in line]
+    rows = [[name, line["step"], run.spent(line["step"] + 1), line["held_out_first"], line["held_out_last"]] for line in looks]
+    errors = files.read_json(path / "run.json")["errors"]["imagined"]
+    steps = files.read_json(path / "run.json")["config"]["schedule"]["steps"]
+    return [*rows, [name, steps, run.spent(steps), errors[0], errors[-1]]]
+
+
+if __name__ == "__main__":
+    main(dict(each.split("=", 1) for each in sys.argv[1:]))
