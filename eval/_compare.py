@@ -9,6 +9,8 @@ from imagoal.eval._paired import Interval, paired_difference
 from imagoal.eval._table import percent
 
 KINDS = ("hold", "final", "ever")
+TASK = ("id", "seed", "trivial", "difficulty", "start_distance")
+"""What the line of an episode says of its task."""
 MARGIN = 0.03
 """A row is not worse than another if the lower end of their difference is above minus this."""
 
@@ -40,7 +42,7 @@ class Comparison:
         env: id.
         split: of the tasks.
         source: where their goals come from.
-        protocol: its hash.
+        protocol: its hash, of the shorter row if one is.
         n: tasks that count.
         headline: the kind of success that the tables head.
         success: by kind, the headline first.
@@ -81,14 +83,17 @@ class Comparison:
 def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     """The paired difference of two results; tasks that are trivial count in neither.
 
+    Where one row is of the first tasks of the other's list, they are compared on those.
+
     Raises:
         DataError: they are not of the same env, protocol and tasks.
     """
+    shorter = min(first, second, key=lambda row: len(row["episodes"]))
     for key, old, new in _conditions(first, second):
         if old != new:
             raise DataError(f"the rows differ in {key} ({old!r:.70} and {new!r:.70}); expected two rows on the same tasks")
-    protocol = first["protocol"]
-    pairs = [(a, b) for a, b in zip(first["episodes"], second["episodes"], strict=True) if not a["trivial"]]
+    protocol = shorter["protocol"]
+    pairs = [(a, b) for a, b in zip(first["episodes"], second["episodes"], strict=False) if not a["trivial"]]
     kinds = sorted(KINDS, key=lambda kind: kind != protocol["headline"])
     success = {kind: _difference([(a[kind], b[kind]) for a, b in pairs]) for kind in kinds}
     names = (first["env"], protocol["split"], protocol["source"], protocol["hash"])
@@ -96,10 +101,17 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
 
 
 def _conditions(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """What must be alike. The protocol names no env, and envs may share tasks: so the env counts too."""
+    """What must be alike. The protocol names no env, and envs may share tasks: so the env counts too.
+
+    A shorter list of tasks has hashes of its own; then all that a row says of each task must be alike.
+    """
     settings = [(key, first[key], second[key]) for key in ("env", "env_options")]
-    protocol = [(f"protocol.{key}", value, second["protocol"].get(key)) for key, value in first["protocol"].items()]
-    tasks, others = ([(line["id"], line["seed"], line["trivial"]) for line in row["episodes"]] for row in (first, second))
+    count = min(len(first["episodes"]), len(second["episodes"]))
+    hashes = () if len(first["episodes"]) == len(second["episodes"]) else ("hash", "tasks_hash")
+    protocol = [
+        (f"protocol.{key}", value, second["protocol"].get(key)) for key, value in first["protocol"].items() if key not in hashes
+    ]
+    tasks, others = ([[line.get(key) for key in TASK] for line in row["episodes"][:count]] for row in (first, second))
     return [*settings, *protocol, ("tasks", tasks, others)]
 
 

@@ -58,13 +58,27 @@ def test_not_worse_asks_for_evidence(marks: str, others: str, not_worse: bool) -
         ({"env_options": {"goal_finger": "anywhere"}}, "in env_options "),
         ({"protocol": made("")["protocol"] | {"hash": "q"}}, r"in protocol\.hash "),
         ({"protocol": made("")["protocol"] | {"source": "dataset"}}, r"in protocol\.source "),
-        ({"episodes": made("+--")["episodes"]}, "in tasks "),
+        ({"episodes": made("--", trivial="0")["episodes"]}, "in tasks "),
+        ({"episodes": [line | {"seed": 7} for line in made("+--")["episodes"]]}, "in tasks "),
+        ({"episodes": made("+--")["episodes"], "protocol": made("")["protocol"] | {"split": "dev"}}, r"in protocol\.split "),
         ({"episodes": [line | {"seed": 7} for line in made("+-")["episodes"]]}, "in tasks "),
     ],
 )
 def test_rows_on_other_tasks_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=f"the rows differ {words}.*; expected two rows on the same tasks"):
         compare(made("+-"), made("+-", **changes))
+
+
+def test_a_row_of_the_first_tasks_is_compared_on_those() -> None:
+    longer = made("+-+-++++") | {"protocol": made("")["protocol"] | {"hash": "q", "tasks_hash": "u"}}
+    for found, rate in ((compare(made("++++"), longer), 0.5), (compare(longer, made("++++")), -0.5)):
+        final = found.success["final"]
+        assert (found.n, found.protocol, final.difference.rate) == (4, "p", rate)
+
+
+def test_committed_rows_of_different_lengths_can_be_compared() -> None:
+    first, second = (_result.load(BALL / f"{name}-s0.json") for name in ("pixel_diffusion", "latent"))
+    assert compare(first, second).n == len(first["episodes"]) < len(second["episodes"])
 
 
 def test_committed_rows_can_be_compared_and_those_of_another_env_with_the_same_tasks_cannot() -> None:
