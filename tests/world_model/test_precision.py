@@ -1,5 +1,7 @@
 """bf16 may cost digits, never more: what is imagined stays near, and the plan is judged in fp32."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 from imagoal import find
 from imagoal.errors import UsageError
 from imagoal.world_model import _frozen, _precision
+from imagoal.world_model._precision import bf16_units
 from imagoal.world_model._types import Past, Predictor
 from imagoal.world_model.encoders.patch_conv import PatchConv
 from imagoal.world_model.latent import Latent
@@ -77,5 +80,24 @@ def test_a_model_observes_exactly_and_imagines_roughly() -> None:
 
 def test_a_processor_without_bf16_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_precision, "bf16_units", lambda: ())
-    with pytest.raises(UsageError, match=r"precision bf16: this processor has none of amx_bf16, avx512_bf16.*choose fp32"):
+    with pytest.raises(UsageError, match=r"precision bf16: this processor has no unit .* choose fp32"):
         Latent(_frozen.build(PatchConv(size=8, width=4)), predictor("mlp"), 2, precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("flags", "faster", "units"),
+    [
+        ("avx2 avx512_bf16 amx_bf16", False, ("amx_bf16", "avx512_bf16")),
+        ("avx2 avx512_bf16", True, ("avx512_bf16",)),
+        ("avx2 avx512_bf16", False, ()),
+        ("avx2", True, ()),
+    ],
+)
+def test_a_unit_counts_if_it_is_faster(
+    flags: str, faster: bool, units: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor : 0\nflags : fpu {flags}\n")
+    monkeypatch.setattr(_precision, "Path", lambda _: told)
+    monkeypatch.setattr(_precision, "bf16_is_faster", lambda: faster)
+    assert bf16_units.__wrapped__() == units
