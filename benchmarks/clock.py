@@ -27,7 +27,7 @@ from imagoal.commands.eval import Eval
 from imagoal.envs import GoalEnv, make, short_name
 from imagoal.envs._make import env_id
 from imagoal.eval import _result
-from imagoal.eval._build import build
+from imagoal.eval._build import Built, build
 from imagoal.eval._tasks import TaskList, choose
 from imagoal.world_model import Observation
 from imagoal.world_model._frames import to_tensor
@@ -100,9 +100,7 @@ def settings(models: dict[str, str]) -> list[tuple[str, str]]:
 
 def tried(env: GoalEnv, tasks: TaskList, model: str, words: str) -> Trial:
     """Every task's first plan, carried out to its end."""
-    asked = flags.parse(Eval, ["--env", env_id(env), *words.split()], "imagoal eval").request()
-    built = build(asked, env)
-    agent: Agent = built.agent
+    agent = built_from(env, words).agent
     milliseconds, costs = [], []
     first_plan(env, agent, tasks, 0)  # warm: compiles what is to be compiled
     for index in range(len(tasks)):
@@ -113,6 +111,11 @@ def tried(env: GoalEnv, tasks: TaskList, model: str, words: str) -> Trial:
     trial = Trial(model, words, milliseconds, costs)
     print(f"{trial.median:8.1f} ms  {np.mean(costs):.4f} m  {model} {words}", flush=True)
     return trial
+
+
+def built_from(env: GoalEnv, words: str) -> Built:
+    """What flags of `imagoal eval` build."""
+    return build(flags.parse(Eval, ["--env", env_id(env), *words.split()], "imagoal eval").request(), env)
 
 
 def first_plan(env: GoalEnv, agent: Agent, tasks: TaskList, index: int) -> torch.Tensor:

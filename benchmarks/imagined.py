@@ -1,46 +1,68 @@
 """How far imagination strays: a world model's error on what pictures show, by imagined step, on held-out episodes of a store.
 
-    python benchmarks/imagined.py Push-latent runs/bench/Push/data          (seconds, once the store is encoded)
+    python benchmarks/imagined.py Push-latent runs/bench/Push/data                            (seconds to minutes)
+    python benchmarks/imagined.py runs/pixels/push-regression runs/bench/Push/data Push-latent
 
-The positions are linearly probed from true latents (step 0) and from imagined ones. Writes
-`eval/results/ENV/imagined-MODEL.table.json`, in centimetres.
+The positions are linearly probed from true latents (step 0) and from imagined ones. Frames that a pixel model imagines are
+read by the encoder and the probe of the model that is named last. Writes `eval/results/ENV/imagined-MODEL.table.json`, in
+centimetres.
 """
 
 import sys
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from imagoal.envs import short_name
-from imagoal.envs._cache import open_cache
+from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
 from imagoal.envs._store import Store
 from imagoal.eval import _result
-from imagoal.world_model import _model, _probe, _train
-from imagoal.world_model._latents import encode_all
-from imagoal.world_model._windows import Windows, split
+from imagoal.world_model import _load, _probe
+from imagoal.world_model._frames import to_tensor
+from imagoal.world_model._load import WorldModelFolder
+from imagoal.world_model._types import Past
+from imagoal.world_model._windows import split
 
 ROOT = Path(__file__).parents[1]
-STEPS, WINDOWS = 7, 6000
+STEPS, WINDOWS, CHUNK = 7, 2000, 100
 
 
-def main(model: str, data: Path) -> None:
-    folder, store = _model.load(model), Store.open(data)
-    cache, predictor, block = open_cache(store), folder.model.predictor, folder.model.action_block
-    index = cache.window_index(predictor.history, STEPS, block, split(cache)[1])
-    errors = _train.probe_errors(
-        predictor,
-        folder.probe,
-        Windows(cache, index, 0),
-        encode_all(cache, folder.encoder),
-        _probe.visible_positions(store.spec.env, cache.states),
-        _probe.object_size(store.spec.env),
-        WINDOWS,
-    )
-    rows: list[list[object]] = [[step, *(100 * values[step] for values in errors.values())] for step in range(STEPS + 1)]
-    settings = {"model": model, "data_hash": store.hash, "windows": WINDOWS, "action_block": block}
-    path = ROOT / f"eval/results/{short_name(store.spec.env)}/imagined-{Path(model).name}.table.json"
-    _result.write_table(path, ["step", *(f"{name} cm" for name in errors)], rows, settings)
+def main(name: str, data: Path, readouts: str) -> None:
+    folder, lent, store = _load.load(name), _load.load(readouts), Store.open(data)
+    cache, block = open_cache(store), folder.model.action_block
+    index = cache.window_index(folder.model.history, STEPS, block, split(cache)[1])
+    ids = np.random.default_rng(0).integers(0, len(index), WINDOWS)
+    positions = _probe.visible_positions(store.spec.env, cache.states)
+    away = torch.cat([errors(cache, index, some, folder, lent, positions) for some in np.split(ids, WINDOWS // CHUNK)])
+    size = _probe.object_size(store.spec.env)
+    parts = {"object cm": away[..., :size], "agent cm": away[..., size:]}
+    means = {part: 100 * each.norm(dim=-1).mean(0) for part, each in parts.items() if each.shape[-1]}
+    rows: list[list[object]] = [[step, *(float(each[step]) for each in means.values())] for step in range(STEPS + 1)]
+    settings = {"model": name, "readouts": readouts, "data_hash": store.hash, "windows": WINDOWS, "action_block": block}
+    path = ROOT / f"eval/results/{short_name(store.spec.env)}/imagined-{Path(name).name}.table.json"
+    _result.write_table(path, ["step", *means], rows, settings)
     for row in rows:
         print(*(f"{value:6.2f}" if isinstance(value, float) else f"{value:4}" for value in row))
 
 
+def errors(
+    cache: FrameCache, index: WindowIndex, ids: Ints, folder: WorldModelFolder, lent: WorldModelFolder, positions: Tensor
+) -> Tensor:
+    """Probed minus true positions (M, 1 + STEPS, V) in metres, now and after each imagined step."""
+    assert lent.encoder, "name a model with an encoder and a probe last"
+    assert lent.probe, "name a model with a probe last"
+    model, last = folder.model, index.context - 1
+    frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
+    seen = to_tensor(frames[:, : last + 1].numpy())
+    imagined = model.rollout(model.observe(Past(seen, actions[:, :last]), ids.tolist()), actions[:, None, last:])[:, 0]
+    if model.place == "frame":
+        imagined = lent.encoder.encode(imagined.flatten(0, 1)).unflatten(0, imagined.shape[:2])
+    path = torch.cat([lent.encoder.encode(seen[:, last])[:, None], imagined], 1)
+    probed = lent.probe(path.flatten(0, 1)).unflatten(0, path.shape[:2])
+    return probed - positions[torch.from_numpy(index.rows(ids))[:, last:]]
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[-1] if len(sys.argv) > 3 else sys.argv[1])

@@ -1,8 +1,8 @@
 """How far pixel and token models misplace Ball's ball: the gate before any of them is compared by speed or by success.
 
     imagoal train --kind pixel_regression --data DATA --run runs/pixels/regression
-    python benchmarks/pixel_gate.py DATA regression=runs/pixels/regression          (a minute each; DATA is a store of Ball;
-                                                                                     DIR@3 denoises in 3 steps)
+    python benchmarks/pixel_gate.py pixel-gate DATA regression=runs/pixels/regression          (a minute each; DATA is a store
+                                                                                of Ball; DIR@3 denoises in 3 steps)
 
 In windows of held-out episodes whose past frames are all true ones, the centre of the ball is found in the imagined frame,
 and its distance from the true centre, which the state tells, is the error in pixels of 1/60 m. The centre is found by
@@ -13,7 +13,7 @@ counts. In the tokens that a token model imagines, its own linear probe finds th
 A window is of free flight if the ball meets no wall in it, from the first frame that the model sees to the one that is
 imagined, and else a bounce; in flight nothing but the push changes the direction of the velocity.
 
-Writes `benchmarks/results/pixel-gate.table.json`.
+The first word names the table, `benchmarks/results/pixel-gate.table.json`.
 """
 
 import sys
@@ -52,7 +52,7 @@ COLUMNS = ["frames", "step", "flight", "windows", "mean px", "median px", "p90 p
 Flags = npt.NDArray[np.bool_]
 
 
-def main(data: Path, models: dict[str, str]) -> None:
+def main(table: str, data: Path, models: dict[str, str]) -> None:
     store = Store.open(data)
     if store.spec.env != ENV:
         raise UsageError(f"{data} is a store of {store.spec.env}; expected {ENV}, where the ball and its bounces can be told")
@@ -68,7 +68,7 @@ def main(data: Path, models: dict[str, str]) -> None:
     for row in rows:
         print(*(f"{value:<32}" if isinstance(value, str) else f"{value:8.3f}" for value in row))
     settings = {"models": models, "data_hash": store.hash}
-    _result.write_table(RESULTS / "pixel-gate.table.json", COLUMNS, rows, settings)
+    _result.write_table(RESULTS / f"{table}.table.json", COLUMNS, rows, settings)
 
 
 def loaded(name: str) -> WorldModelFolder:
@@ -178,4 +178,4 @@ def told(frames: str, errors: Floats, bounced: Flags) -> list[list[object]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), dict(each.split("=", 1) for each in sys.argv[2:]))
+    main(sys.argv[1], Path(sys.argv[2]), dict(each.split("=", 1) for each in sys.argv[3:]))

@@ -1,0 +1,83 @@
+"""One trunk, six models: what is imagined, pixels or the tokens of one of two encoders, by regression or by diffusion.
+
+    python benchmarks/factorial.py FOLDER ROWS FLAGS...        (a quarter of an hour; `benchmarks/pixels factorial` says which)
+
+FOLDER holds the models and ROWS their results, both by name; FLAGS are of `imagoal eval`, the same for all. What is imagined is
+compared by probed positions; imagined pixels borrow the encoder and probe of the features. Each question is one paired
+difference on the same test tasks: of *hold*, from the rows, and of the first plan's true cost, i.e. the mean distance from the
+goal in centimetres over the next steps when that plan is carried out without planning again (lower is better).
+
+Writes `benchmarks/results/factorial.table.json`.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from clock import built_from, first_plan, interval, true_cost
+
+from imagoal.envs import make
+from imagoal.eval import _result
+from imagoal.eval._compare import compare
+from imagoal.eval._tasks import choose
+
+ROOT = Path(__file__).parents[1]
+ENV, TASKS = "imagoal/Ball-v0", 100
+SPACES, HEADS = ("pixels", "features", "autoencoder"), ("regression", "diffusion")
+QUESTIONS = {
+    "features or pixels": [(f"features-{head}", f"pixels-{head}") for head in HEADS],
+    "compressed pixels or pixels": [(f"autoencoder-{head}", f"pixels-{head}") for head in HEADS],
+    "compressed pixels or features": [(f"autoencoder-{head}", f"features-{head}") for head in HEADS],
+    "diffusion or regression": [(f"{space}-diffusion", f"{space}-regression") for space in SPACES],
+}
+"""What is asked, and the pairs of models that differ in nothing else."""
+COLUMNS = ["question", "a", "b", "n", "hold a %", "hold b %", "a - b points", "low", "high"]
+COLUMNS += ["true cost a cm", "true cost b cm", "a - b cm", "low cm", "high cm"]
+
+
+def main(folder: Path, results: Path, flags: str) -> None:
+    torch.set_num_threads(1)
+    names = [f"{space}-{head}" for space in SPACES for head in HEADS]
+    costs = {name: first_costs(f"--world-model {folder / name} {flags}") for name in names}
+    rows = [
+        [question, a, b, *held(results, a, b), *cost(costs, a, b)] for question, pairs in QUESTIONS.items() for a, b in pairs
+    ]
+    for row in rows:
+        print(*(f"{value:8.2f}" if isinstance(value, float) else value for value in row))
+    _result.write_table(ROOT / "benchmarks/results/factorial.table.json", COLUMNS, rows, {"flags": flags, "tasks": TASKS})
+
+
+def borrowed(folder: Path, name: str) -> str:
+    """The flag that lends pixels what reads positions."""
+    return f"--readouts {folder / 'features-regression'}" if name.startswith("pixels") else ""
+
+
+def first_costs(words: str) -> list[float]:
+    """True cost, in centimetres, of each task's first plan."""
+    env = make(ENV)
+    tasks, agent = choose(env, "test").first(TASKS), built_from(env, words).agent
+    costs = [100 * true_cost(env, tasks, i, first_plan(env, agent, tasks, i)) for i in range(len(tasks))]
+    print(f"{np.mean(costs):.2f} cm  {words}", flush=True)
+    return costs
+
+
+def held(results: Path, a: str, b: str) -> list[float]:
+    """Tasks, shares of *hold* in percent, and their difference with its interval, in points."""
+    found = compare(*(_result.load(results / f"factorial-{name}-s0.json") for name in (a, b)))
+    success = found.success["hold"]
+    away = success.difference
+    return [found.n, *(100 * share for share in (success.first, success.second, away.rate, away.low, away.high))]
+
+
+def cost(costs: dict[str, list[float]], a: str, b: str) -> list[float]:
+    """Mean true costs, and their paired difference with its interval."""
+    return [
+        *(float(np.mean(costs[name])) for name in (a, b)),
+        *interval([x - y for x, y in zip(costs[a], costs[b], strict=True)]),
+    ]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), shlex.join(sys.argv[3:]))
