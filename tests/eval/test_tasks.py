@@ -19,6 +19,8 @@ BALL = {
 """The three Ball envs sample their tasks alike."""
 
 HASHES = {(name, "", split): BALL[split] for name in ("ball", "ball_gravity", "ball_gust") for split in SEEDS} | {
+    ("ball", "noise+mover", "dev"): "cbfe6e8db2348cdfb90add9d5dd3f45afd6485c7ca06c4c74b17a594598290a7",
+    ("ball", "noise+mover", "test"): "90c5fa8e93354c28dec3837f77ff8dbfb91011c4df601aab2f89964d76a0cc0c",
     ("reach", "", "dev"): "ab2b4c0ffa18860302ff314f289dc9e34794b8c892d7c244a52c14cf8452cdc9",
     ("reach", "", "test"): "d495e7889efe73af7abff3487bc5f224c41acbb9a18d657df80d57fead280cfa",
     ("push_easy", "", "dev"): "459ee87c0ca195a8167cf8ce9eca4f67d00ef84abbf13183ec7f19fd66cf8765",
@@ -30,7 +32,7 @@ HASHES = {(name, "", split): BALL[split] for name in ("ball", "ball_gravity", "b
     ("push", "hidden", "dev"): "898a44aafe6d31e53c723ebd509facebba2ccb1b5f703d0b8172ac6d83725612",
     ("push", "hidden", "test"): "e09a9c84d9924e385f04a030f5d3d1db220bfe0416eefbb5538c28326b4c53d7",
 }
-"""Of the frozen lists, by env, goal finger and split. Never to be changed."""
+"""Of the frozen lists, by env, variant and split. Never to be changed."""
 
 LATER = {
     "dev": "27cf9ff21492cf2329a5fccd6fc4550fde22d4ff21edc04ed424f12eee79a849",
@@ -38,11 +40,12 @@ LATER = {
 }
 """Of the lists of Push with goals out of held-out episodes, 25 steps after the start."""
 
-every_list = pytest.mark.parametrize(("name", "finger", "split"), list(HASHES))
+every_list = pytest.mark.parametrize(("name", "variant", "split"), list(HASHES))
 
 
-def made(name: str, finger: str) -> GoalEnv:
-    return make(name, {"goal_finger": finger} if finger else {})
+def made(name: str, variant: str) -> GoalEnv:
+    """The env; distractors are Ball's only variants, goal fingers Push's."""
+    return make(name, {"distractors" if name == "ball" else "goal_finger": variant} if variant else {})
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +54,10 @@ def ball() -> GoalEnv:
 
 
 @every_list
-def test_frozen_lists_are_as_they_were_frozen(name: str, finger: str, split: Split) -> None:
-    env = made(name, finger)
+def test_frozen_lists_are_as_they_were_frozen(name: str, variant: str, split: Split) -> None:
+    env = made(name, variant)
     tasks = frozen(env, split)
-    assert tasks.hash == HASHES[name, finger, split]
+    assert tasks.hash == HASHES[name, variant, split]
     assert (tasks.split, len(tasks)) == (split, 200)
     assert not any(trivial(env, tasks.task(i)) for i in range(200))
     np.testing.assert_allclose(tasks.difficulties, env.task_distance(tasks.starts, tasks.goals))
@@ -69,8 +72,8 @@ def test_lists_with_goals_from_data_are_as_they_were_frozen(split: Split) -> Non
 
 
 @every_list
-def test_frozen_lists_can_be_drawn_again(name: str, finger: str, split: Split) -> None:
-    env = made(name, finger)
+def test_frozen_lists_can_be_drawn_again(name: str, variant: str, split: Split) -> None:
+    env = made(name, variant)
     tasks, again = frozen(env, split), draw(env, split, 200)
     assert np.array_equal(again.seeds, tasks.seeds)
     np.testing.assert_allclose(again.starts, tasks.starts, rtol=0, atol=1e-9)
