@@ -1,9 +1,9 @@
 """Learning curves of pixel and token models: held-out errors by step and by seconds of a processor.
 
-    python benchmarks/curves.py "pixel regression=runs/pixels/ball-regression" ...     (seconds; from runs of `imagoal train`)
+    python benchmarks/curves.py NAME regression=runs/pixels/pixels-regression ...     (seconds; from runs of `imagoal train`)
 
 Errors are root mean squares of frames in [0, 1], or of tokens, after one imagined step and after the last that is trained
-on, of the averaged weights. Writes `benchmarks/results/pixel-curves.table.json`; its last row of each model is the whole
+on, of the averaged weights. Writes `benchmarks/results/NAME.table.json`; its last row of each model is the whole
 training.
 """
 
@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[1]
 COLUMNS = ["model", "step", "cpu s", "held-out error, 1 step", "held-out error, last step"]
 
 
-def main(runs: dict[str, str]) -> None:
+def main(table: str, runs: dict[str, str]) -> None:
     rows = [row for name, path in runs.items() for row in curve(name, Path(path))]
     for row in rows:
         print(*row)
     settings = {name: files.read_json(Path(path) / "run.json")["config"] for name, path in runs.items()}
-    _result.write_table(ROOT / "benchmarks/results/pixel-curves.table.json", COLUMNS, rows, {"runs": settings})
+    _result.write_table(ROOT / f"benchmarks/results/{table}.table.json", COLUMNS, rows, {"runs": settings})
 
 
 def curve(name: str, path: Path) -> list[list[object]]:
@@ -37,4 +37,4 @@ def curve(name: str, path: Path) -> list[list[object]]:
 
 
 if __name__ == "__main__":
-    main(dict(each.split("=", 1) for each in sys.argv[1:]))
+    main(sys.argv[1], dict(each.split("=", 1) for each in sys.argv[2:]))
