@@ -31,7 +31,7 @@ def curve(name: str, path: Path) -> list[list[object]]:
     run = Run(path)
     looks = [line for line in run.metrics() if "held_out_first" in line]
     rows = [[name, line["step"], run.spent(line["step"] + 1), line["held_out_first"], line["held_out_last"]] for line in looks]
-    errors = files.read_json(path / "run.json")["errors"]["imagined"]
+    errors = files.read_json(path / "run.json")["results"]["errors"]["imagined"]
     steps = files.read_json(path / "run.json")["config"]["schedule"]["steps"]
     return [*rows, [name, steps, run.spent(steps), errors[0], errors[-1]]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "eval/results"
+RESULTS, TABLES = ROOT / "eval/results", ROOT / "benchmarks/results"
 ARMS = ("Reach", "PushEasy", "Push")
 ARM_ROWS = {
     "oracle-s0": "oracle: true simulator and state",
@@ -66,6 +66,8 @@ PIXEL_ROWS = {
 }
 """Those that are there are shown."""
 
+SPACES = {"pixels": "pixels", "features": "frozen ImageNet features", "autoencoder": "an autoencoder's latents"}
+
 
 def main() -> None:
     readme = ROOT / "README.md"
@@ -85,6 +87,8 @@ def section() -> str:
         *ablation_table(),
         "",
         *pixel_table(),
+        "",
+        *factorial_table(),
         "",
         *history_table(),
         "",
@@ -127,7 +131,7 @@ def ablation_table() -> list[str]:
 
 def pixel_table() -> list[str]:
     """Pixel models behind the planner, and how well they imagine."""
-    gate = {(row[0], row[1], row[2]): row[4] for row in load(ROOT / "benchmarks/results/pixel-gate.table.json")["rows"]}
+    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "pixel-gate.table.json")["rows"]}
     lines = [
         "Pixels instead of latents, on Ball: the same data, planner and samples; rows differ in what is imagined and compared.",
         "",
@@ -156,6 +160,39 @@ def pixel_table() -> list[str]:
     for name in dict.fromkeys(frames for frames, *_ in gate):
         cells = [f"{gate[name, step, flight]:.2f}" for step in (1, 8) for flight in ("all", "free", "bounce")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def factorial_table() -> list[str]:
+    """Six models on one trunk, and what each difference between two of them is worth."""
+    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "factorial-gate.table.json")["rows"]}
+    questions = load(TABLES / "factorial.table.json")["rows"]
+    first = {name: cost for row in questions for name, cost in ((row[1], row[9]), (row[2], row[10]))}
+    lines = [
+        "One trunk, six models: as many parameters on the same 16 x 16 grid, the same data, steps, precision, planner and samples.",
+        "All are compared by probed positions. *First plan*: mean distance from the goal over 8 steps when it is carried out",
+        "without planning again.",
+        "",
+        "| imagines | by | off after 1 step, px | after 8 | hold % | first plan, cm | ms per action, median |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for space, label in SPACES.items():
+        for head in ("regression", "diffusion"):
+            name = f"{space}-{head}"
+            row = load(RESULTS / f"Ball/factorial-{name}-s0.json")
+            off = [f"{gate[name, step, 'all']:.2f}" for step in (1, 8)]
+            hold, time = share(row["summary"]["success"]["hold"]), row["summary"]["latency_ms"]["per_action"]["p50"]
+            lines.append(f"| {label} | {head} | {' | '.join(off)} | {hold} | {first[name]:.1f} | {time:.0f} |")
+    lines += [
+        "",
+        "Each question is a paired difference on the same 100 tasks; 95 % intervals. Below 0 cm the first is better.",
+        "",
+        "| question | first - second | hold, points | first plan, cm |",
+        "|---|---|---|---|",
+    ]
+    for question, a, b, _, _, _, *numbers in questions:
+        hold, cost = between(numbers[:3]), between(numbers[5:])
+        lines.append(f"| {question}? | {a.replace('-', ', ')} - {b.replace('-', ', ')} | {hold} | {cost} |")
     return lines
 
 
@@ -217,6 +254,12 @@ def line(env: str, name: str, row: dict[str, Any], times: str) -> str:
 def share(rate: dict[str, float]) -> str:
     """A rate with its Wilson 95 % interval, in percent."""
     return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+
+
+def between(numbers: list[float]) -> str:
+    """A difference with its interval."""
+    rate, low, high = numbers
+    return f"{rate:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def load(path: Path) -> dict[str, Any]:
