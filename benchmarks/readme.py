@@ -88,8 +88,7 @@ def section() -> str:
         "",
         *pixel_table(),
         "",
-        *factorial_table(),
-        "",
+        *([*factorial_table(), ""] if (TABLES / "factorial.table.json").exists() else []),
         *history_table(),
         "",
         *arm_table(),
@@ -169,9 +168,9 @@ def factorial_table() -> list[str]:
     questions = load(TABLES / "factorial.table.json")["rows"]
     first = {name: cost for row in questions for name, cost in ((row[1], row[9]), (row[2], row[10]))}
     lines = [
-        "One trunk, six models: as many parameters on the same 16 x 16 grid, the same data, steps, precision, planner and samples.",
-        "All are compared by probed positions. *First plan*: mean distance from the goal over 8 steps when it is carried out",
-        "without planning again.",
+        "One trunk, six models: as many parameters on the same 16 x 16 grid, the same data, steps, precision, planner and",
+        "samples. All are compared by probed positions. *First plan*: mean distance from the goal over 8 steps when",
+        "it is carried out without planning again.",
         "",
         "| imagines | by | off after 1 step, px | after 8 | hold % | first plan, cm | ms per action, median |",
         "|---|---|---|---|---|---|---|",
