@@ -26,7 +26,7 @@ from imagoal.world_model._types import Past
 from imagoal.world_model._windows import split
 
 ROOT = Path(__file__).parents[1]
-STEPS, WINDOWS, CHUNK = 7, 2000, 100
+STEPS, WINDOWS, CHUNK = 8, 2000, 100
 
 
 def main(name: str, data: Path, readouts: str) -> None:
