@@ -26,11 +26,14 @@ from imagoal.eval._tasks import choose
 ROOT = Path(__file__).parents[1]
 ENV, TASKS = "imagoal/Ball-v0", 100
 SPACES, HEADS = ("pixels", "features", "autoencoder"), ("regression", "diffusion")
+SHIPPED = {"one-vector": "Ball-latent"}
+"""A model apart: another encoder and another predictor, so that its difference has more than one reason."""
 QUESTIONS = {
     "features or pixels": [(f"features-{head}", f"pixels-{head}") for head in HEADS],
     "compressed pixels or pixels": [(f"autoencoder-{head}", f"pixels-{head}") for head in HEADS],
     "compressed pixels or features": [(f"autoencoder-{head}", f"features-{head}") for head in HEADS],
     "diffusion or regression": [(f"{space}-diffusion", f"{space}-regression") for space in SPACES],
+    "one vector or a grid of features": [("one-vector", "features-regression")],
 }
 """What is asked, and the pairs of models that differ in nothing else."""
 COLUMNS = ["question", "a", "b", "n", "hold a %", "hold b %", "a - b points", "low", "high"]
@@ -39,8 +42,8 @@ COLUMNS += ["true cost a cm", "true cost b cm", "a - b cm", "low cm", "high cm"]
 
 def main(folder: Path, results: Path, flags: str) -> None:
     torch.set_num_threads(1)
-    names = [f"{space}-{head}" for space in SPACES for head in HEADS]
-    costs = {name: first_costs(f"--world-model {folder / name} {flags}") for name in names}
+    names = {name for pairs in QUESTIONS.values() for pair in pairs for name in pair}
+    costs = {name: first_costs(f"{model(folder, name)} {flags}") for name in sorted(names)}
     rows = [
         [question, a, b, *held(results, a, b), *cost(costs, a, b)] for question, pairs in QUESTIONS.items() for a, b in pairs
     ]
@@ -49,9 +52,10 @@ def main(folder: Path, results: Path, flags: str) -> None:
     _result.write_table(ROOT / "benchmarks/results/factorial.table.json", COLUMNS, rows, {"flags": flags, "tasks": TASKS})
 
 
-def borrowed(folder: Path, name: str) -> str:
-    """The flag that lends pixels what reads positions."""
-    return f"--readouts {folder / 'features-regression'}" if name.startswith("pixels") else ""
+def model(folder: Path, name: str) -> str:
+    """Flags of a model by name, and of what reads positions in imagined pixels."""
+    lent = f" --readouts {folder / 'features-regression'}" if name.startswith("pixels") else ""
+    return f"--world-model {SHIPPED.get(name, folder / name)}{lent}"
 
 
 def first_costs(words: str) -> list[float]:
