@@ -3,7 +3,7 @@
     python benchmarks/factorial.py FOLDER ROWS FLAGS...        (a quarter of an hour; `benchmarks/pixels factorial` says which)
 
 FOLDER holds the models and ROWS their results, both by name; FLAGS are of `imagoal eval`, the same for all. What is imagined is
-compared by probed positions; imagined pixels borrow the encoder and probe of the features. Each question is one paired
+compared by probed positions; imagined pixels borrow the autoencoder and its probe. Each question is one paired
 difference on the same test tasks: of *hold*, from the rows, and of the first plan's true cost, i.e. the mean distance from the
 goal in centimetres over the next steps when that plan is carried out without planning again (lower is better).
 
@@ -54,7 +54,7 @@ def main(folder: Path, results: Path, flags: str) -> None:
 
 def model(folder: Path, name: str) -> str:
     """Flags of a model by name, and of what reads positions in imagined pixels."""
-    lent = f" --readouts {folder / 'features-regression'}" if name.startswith("pixels") else ""
+    lent = f" --readouts {folder / 'autoencoder-regression'}" if name.startswith("pixels") else ""
     return f"--world-model {SHIPPED.get(name, folder / name)}{lent}"
 
 

@@ -4,8 +4,8 @@
     python benchmarks/imagined.py runs/pixels/push-regression runs/bench/Push/data Push-latent
 
 The positions are linearly probed from true latents (step 0) and from imagined ones. Frames that a pixel model imagines are
-read by the encoder and the probe of the model that is named last. Writes `eval/results/ENV/imagined-MODEL.table.json`, in
-centimetres.
+read by the encoder and the probe of the model that is named last. Writes `eval/results/ENV/imagined-MODEL.table.json` (with a
+reader, `imagined-MODEL-by-READER`), in centimetres.
 """
 
 import sys
@@ -26,7 +26,7 @@ from imagoal.world_model._types import Past
 from imagoal.world_model._windows import split
 
 ROOT = Path(__file__).parents[1]
-STEPS, WINDOWS, CHUNK = 8, 2000, 100
+STEPS, WINDOWS, CHUNK = 8, 1000, 100
 
 
 def main(name: str, data: Path, readouts: str) -> None:
@@ -41,7 +41,8 @@ def main(name: str, data: Path, readouts: str) -> None:
     means = {part: 100 * each.norm(dim=-1).mean(0) for part, each in parts.items() if each.shape[-1]}
     rows: list[list[object]] = [[step, *(float(each[step]) for each in means.values())] for step in range(STEPS + 1)]
     settings = {"model": name, "readouts": readouts, "data_hash": store.hash, "windows": WINDOWS, "action_block": block}
-    path = ROOT / f"eval/results/{short_name(store.spec.env)}/imagined-{Path(name).name}.table.json"
+    slug = Path(name).name + (f"-by-{Path(readouts).name}" if readouts != name else "")
+    path = ROOT / f"eval/results/{short_name(store.spec.env)}/imagined-{slug}.table.json"
     _result.write_table(path, ["step", *means], rows, settings)
     for row in rows:
         print(*(f"{value:6.2f}" if isinstance(value, float) else f"{value:4}" for value in row))
