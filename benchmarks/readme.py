@@ -187,7 +187,7 @@ def factorial_table() -> list[str]:
         row = load(RESULTS / f"Ball/factorial-{name}-s0.json")
         off = [f"{gate[name, step, 'all']:.2f}" for step in (1, 8)]
         hold, time = share(row["summary"]["success"]["hold"]), row["summary"]["latency_ms"]["per_action"]["p50"]
-        lines.append(f"| {label} | {' | '.join(off)} | {hold} | {first[name]:.1f} | {time:.0f} |")
+        lines.append(f"| {label} | {' | '.join(off)} | {hold} | {first[name]:.2f} | {time:.3g} |")
     lines += [
         "",
         "Each question is a paired difference on the same 100 tasks; 95 % intervals. Below 0 cm the first is better.",
@@ -196,8 +196,8 @@ def factorial_table() -> list[str]:
         "|---|---|---|---|",
     ]
     for question, a, b, _, _, _, *numbers in questions:
-        hold, cost = between(numbers[:3]), between(numbers[5:])
-        lines.append(f"| {question}? | {a.replace('-', ', ')} - {b.replace('-', ', ')} | {hold} | {cost} |")
+        hold, cost = between(numbers[:3], 1), between(numbers[5:], 2)
+        lines.append(f"| {question}? | {a.replace('-', ' ')} - {b.replace('-', ' ')} | {hold} | {cost} |")
     return lines
 
 
@@ -261,10 +261,10 @@ def share(rate: dict[str, float]) -> str:
     return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
 
 
-def between(numbers: list[float]) -> str:
+def between(numbers: list[float], digits: int) -> str:
     """A difference with its interval."""
-    rate, low, high = numbers
-    return f"{rate:+.1f} [{low:+.1f}, {high:+.1f}]"
+    rate, low, high = (f"{number:+.{digits}f}" for number in numbers)
+    return f"{rate} [{low}, {high}]"
 
 
 def load(path: Path) -> dict[str, Any]:
