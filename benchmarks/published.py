@@ -160,7 +160,7 @@ def row(
     with FlopCounterMode(display=False) as flops, torch.no_grad():
         step()
     each, exact, rough = flops.get_total_flops() / SEQUENCES / 1e6, times[name, "fp32"], times.get((name, "bf16"))
-    used, ratio = each * SEQUENCES / exact / 1e3 / rate, exact / times["LeWM, 1 token", "fp32"]
+    used, ratio = each * SEQUENCES / exact / rate, exact / times["LeWM, 1 token", "fp32"]
     clock = [round(exact, 2), rough and round(rough, 2)]
     return [name, parameters, places, calls, round(each, 3), *clock, round(used, 2), round(ratio, 2)]
 

@@ -127,7 +127,7 @@ def test_lists_from_the_sampler_have_files_and_protocols_as_ever(ball: GoalEnv, 
     assert load(tmp_path / "tasks.npz").origin == SAMPLER == frozen(ball, "test").origin
     for path in (find.folder("eval") / "results").glob("Ball*/*-s?.json"):
         found = _result.load(path)
-        env, count = make(found["env"]), len(found["episodes"])
+        env, count = make(found["env"], found["env_options"]), len(found["episodes"])
         assert house_protocol(env, frozen(env, "test").first(count)).hash == found["protocol"]["hash"], path
 
 
