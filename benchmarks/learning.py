@@ -1,0 +1,56 @@
+"""Success against the processor time that training took, encoder included.
+
+    python benchmarks/learning.py ROWS latent=RUN[+RUN ...] regression=RUN ...        (seconds; `benchmarks/pixels learning`)
+
+ROWS is the folder of results; a model may be named repeatedly, once for each schedule, and the runs that made it (of an encoder
+and of a world model) are joined by `+`. The row of a model is called `learning-` and the name of its last run's folder.
+Every schedule is a whole one, warm-up and cosine, of fewer steps. Data are the same for all and not counted.
+
+Writes `benchmarks/results/learning.table.json`.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imagoal import files
+from imagoal.eval import _result
+from imagoal.world_model._run import Run
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = ["model", "steps", "cpu s", "n", "hold %", "low", "high", "ms per action, p50"]
+
+
+def main(results: Path, models: list[tuple[str, list[Path]]]) -> None:
+    rows = [row(results, name, runs) for name, runs in models]
+    for each in rows:
+        print(*each)
+    settings = {"searches": sorted({searched(results, runs[-1]) for _, runs in models})}
+    _result.write_table(ROOT / "benchmarks/results/learning.table.json", COLUMNS, rows, settings)
+
+
+def row(results: Path, name: str, runs: list[Path]) -> list[object]:
+    """Of the table."""
+    steps = [files.read_json(run / "run.json")["config"]["schedule"]["steps"] for run in runs]
+    seconds = sum(Run(run).spent(count) for run, count in zip(runs, steps, strict=True))
+    summary = result(results, runs[-1])["summary"]
+    hold, times = summary["success"]["hold"], summary["latency_ms"]["per_action"]
+    shares = [100 * hold[key] for key in ("rate", "low", "high")]
+    return [name, "+".join(map(str, steps)), round(seconds, 1), hold["n"], *shares, times["p50"]]
+
+
+def searched(results: Path, run: Path) -> str:
+    """The search of a row."""
+    planner = result(results, run)["agent"]["planner"]
+    return "{num_samples} x {iterations}, H {horizon}, a plan for {replan_every}".format(**planner)
+
+
+def result(results: Path, run: Path) -> Mapping[str, Any]:
+    """A row."""
+    return _result.load(results / f"learning-{run.name}.json")
+
+
+if __name__ == "__main__":
+    named = (each.partition("=") for each in sys.argv[2:])
+    main(Path(sys.argv[1]), [(name, [Path(run) for run in runs.split("+")]) for name, _, runs in named])
