@@ -3,13 +3,12 @@
 python benchmarks/readme.py          (rewrites what stands between the markers; a test asks whether it was run)
 """
 
-import json
 import statistics
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-RESULTS, TABLES = ROOT / "eval/results", ROOT / "benchmarks/results"
+import readme_pixels
+from readme_cells import RESULTS, ROOT, load, share
+
 ARMS = ("Reach", "PushEasy", "Push")
 ARM_ROWS = {
     "oracle-s0": "oracle: true simulator and state",
@@ -54,28 +53,6 @@ ABLATIONS = {
     "latent-random-s0": "encoder `random`: the same network, untrained",
 }
 
-PIXEL_ROWS = {
-    "latent-s0": "**latent**",
-    "pixel_diffusion-s0": "**pixel diffusion**, the baseline",
-    "pixel_diffusion-3-steps-s0": "the same with 3 denoising steps instead of 1",
-    "pixel_diffusion-latent-s0": "the same, imagined frames compared by the latent model's encoder",
-    "pixel_diffusion-probe-s0": "the same, compared by probed positions (sees labels)",
-    "pixel_diffusion-euclid-s0": "the same, compared pixel by pixel",
-    "pixel_regression-s0": "pixel regression, the same network",
-    "copy_last-s0": "copy the last frame",
-}
-"""Those that are there are shown."""
-
-SIX = {
-    "pixels-regression": "pixels | regression",
-    "pixels-diffusion": "pixels | diffusion",
-    "features-regression": "frozen ImageNet features | regression",
-    "features-diffusion": "frozen ImageNet features | diffusion",
-    "autoencoder-regression": "an autoencoder's latents | regression",
-    "autoencoder-diffusion": "an autoencoder's latents | diffusion",
-    "one-vector": "*apart*: one vector, as shipped | regression",
-}
-
 
 def main() -> None:
     readme = ROOT / "README.md"
@@ -94,10 +71,7 @@ def section() -> str:
         "",
         *ablation_table(),
         "",
-        *pixel_table(),
-        "",
-        *factorial_table(),
-        "",
+        *readme_pixels.tables(),
         *history_table(),
         "",
         *arm_table(),
@@ -134,71 +108,6 @@ def ablation_table() -> list[str]:
         row = load(RESULTS / "Ball" / f"{slug}.json")
         success = row["summary"]["success"]
         lines.append(f"| {name} | {share(success['hold'])} | {share(success['final'])} | {success['hold']['n']} |")
-    return lines
-
-
-def pixel_table() -> list[str]:
-    """Pixel models behind the planner, and how well they imagine."""
-    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "pixel-gate.table.json")["rows"]}
-    lines = [
-        "Pixels instead of latents, on Ball: the same data, planner and samples; rows differ in what is imagined and compared.",
-        "",
-        "| imagines | compares | hold % | final % | n | ms per action, median / p90 |",
-        "|---|---|---|---|---|---|",
-    ]
-    for slug, name in PIXEL_ROWS.items():
-        path = RESULTS / "Ball" / f"{slug}.json"
-        if path.exists():
-            row = load(path)
-            success, cost, per_action = (
-                row["summary"]["success"],
-                row["agent"]["cost"],
-                row["summary"]["latency_ms"]["per_action"],
-            )
-            cells = f"{share(success['hold'])} | {share(success['final'])} | {success['hold']['n']}"
-            times = "{p50:.0f} / {p90:.0f}".format(**per_action)
-            lines.append(f"| {name} | {cost['at']}, {cost['distance']} | {cells} | {times} |")
-    lines += [
-        "",
-        "By how many pixels they misplace the ball (of 64; a pixel is 1.7 cm), in held-out windows:",
-        "",
-        "| imagines | 1 step | in flight | at a wall | 8 steps | in flight | at a wall |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name in dict.fromkeys(frames for frames, *_ in gate):
-        cells = [f"{gate[name, step, flight]:.2f}" for step in (1, 8) for flight in ("all", "free", "bounce")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
-
-
-def factorial_table() -> list[str]:
-    """Six models on one trunk, and what each difference between two of them is worth."""
-    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "factorial-gate.table.json")["rows"]}
-    questions = load(TABLES / "factorial.table.json")["rows"]
-    first = {name: cost for row in questions for name, cost in ((row[1], row[9]), (row[2], row[10]))}
-    lines = [
-        "One trunk, six models: as many parameters on the same 16 x 16 grid, the same data, steps, precision, planner and",
-        "samples. All are compared by probed positions. *First plan*: mean distance from the goal over 8 steps when",
-        "it is carried out without planning again.",
-        "",
-        "| imagines | by | off after 1 step, px | after 8 | hold % | first plan, cm | ms per action, median |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, label in SIX.items():
-        row = load(RESULTS / f"Ball/factorial-{name}-s0.json")
-        off = [f"{gate[name, step, 'all']:.2f}" for step in (1, 8)]
-        hold, time = share(row["summary"]["success"]["hold"]), row["summary"]["latency_ms"]["per_action"]["p50"]
-        lines.append(f"| {label} | {' | '.join(off)} | {hold} | {first[name]:.2f} | {time:.3g} |")
-    lines += [
-        "",
-        "Each question is a paired difference on the same 100 tasks; 95 % intervals. Below 0 cm the first is better.",
-        "",
-        "| question | first - second | hold, points | first plan, cm |",
-        "|---|---|---|---|",
-    ]
-    for question, a, b, _, _, _, *numbers in questions:
-        hold, cost = between(numbers[:3], 1), between(numbers[5:], 2)
-        lines.append(f"| {question}? | {a.replace('-', ' ')} - {b.replace('-', ' ')} | {hold} | {cost} |")
     return lines
 
 
@@ -255,21 +164,6 @@ def arm_line(env: str, name: str, row: dict[str, Any]) -> str:
 def line(env: str, name: str, row: dict[str, Any], times: str) -> str:
     success = row["summary"]["success"]
     return f"| {env} | {name} | {share(success['hold'])} | {share(success['final'])} | {success['hold']['n']} | {times} |"
-
-
-def share(rate: dict[str, float]) -> str:
-    """A rate with its Wilson 95 % interval, in percent."""
-    return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-
-
-def between(numbers: list[float], digits: int) -> str:
-    """A difference with its interval."""
-    rate, low, high = (f"{number:+.{digits}f}" for number in numbers)
-    return f"{rate} [{low}, {high}]"
-
-
-def load(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,208 @@
+"""The README's tables of models that imagine pixels. A table whose results are not there is left out."""
+
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+from readme_cells import RESULTS, TABLES, between, load, share
+
+PIXEL_ROWS = {
+    "latent-s0": "**latent**",
+    "pixel_diffusion-s0": "**pixel diffusion**, the baseline",
+    "pixel_diffusion-3-steps-s0": "the same with 3 denoising steps instead of 1",
+    "pixel_diffusion-latent-s0": "the same, imagined frames compared by the latent model's encoder",
+    "pixel_diffusion-probe-s0": "the same, compared by probed positions (sees labels)",
+    "pixel_diffusion-euclid-s0": "the same, compared pixel by pixel",
+    "pixel_regression-s0": "pixel regression, the same network",
+    "copy_last-s0": "copy the last frame",
+}
+"""Those that are there are shown."""
+
+SIX = {
+    "pixels-regression": "pixels | regression",
+    "pixels-diffusion": "pixels | diffusion",
+    "features-regression": "frozen ImageNet features | regression",
+    "features-diffusion": "frozen ImageNet features | diffusion",
+    "autoencoder-regression": "an autoencoder's latents | regression",
+    "autoencoder-diffusion": "an autoencoder's latents | diffusion",
+    "one-vector": "*apart*: one vector, as shipped | regression",
+}
+SMEARED = {
+    "BallGust": ("BallGust", "kicks out of nowhere", "pixel_{}-s0"),
+    "single-frame": ("Ball", "one frame of history", "pixel_{}-single-frame-s0"),
+}
+"""By table: the env, why its future is uncertain, and the rows of the models."""
+CLOCKED = {"latent": "latent", "regression": "pixel regression", "diffusion": "pixel diffusion"}
+
+
+def tables() -> list[str]:
+    """All of them, each followed by an empty line."""
+    found = (pixel_table(), factorial_table(), uncertain_table(), learning_table(), clock_table(), published_table())
+    return list(chain.from_iterable([*table, ""] for table in found if table))
+
+
+def pixel_table() -> list[str]:
+    """Pixel models behind the planner, and how well they imagine."""
+    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "pixel-gate.table.json")["rows"]}
+    lines = [
+        "Pixels instead of latents, on Ball: the same data, planner and samples; rows differ in what is imagined and compared.",
+        "",
+        "| imagines | compares | hold % | final % | n | ms per action, median / p90 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for slug, name in PIXEL_ROWS.items():
+        path = RESULTS / "Ball" / f"{slug}.json"
+        if path.exists():
+            row = load(path)
+            success, cost, per_action = (
+                row["summary"]["success"],
+                row["agent"]["cost"],
+                row["summary"]["latency_ms"]["per_action"],
+            )
+            cells = f"{share(success['hold'])} | {share(success['final'])} | {success['hold']['n']}"
+            times = "{p50:.0f} / {p90:.0f}".format(**per_action)
+            lines.append(f"| {name} | {cost['at']}, {cost['distance']} | {cells} | {times} |")
+    lines += [
+        "",
+        "By how many pixels they misplace the ball (of 64; a pixel is 1.7 cm), in held-out windows:",
+        "",
+        "| imagines | 1 step | in flight | at a wall | 8 steps | in flight | at a wall |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(frames for frames, *_ in gate):
+        cells = [f"{gate[name, step, flight]:.2f}" for step in (1, 8) for flight in ("all", "free", "bounce")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def factorial_table() -> list[str]:
+    """Six models on one trunk, and what each difference between two of them is worth."""
+    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "factorial-gate.table.json")["rows"]}
+    questions = load(TABLES / "factorial.table.json")["rows"]
+    first = {name: cost for row in questions for name, cost in ((row[1], row[9]), (row[2], row[10]))}
+    lines = [
+        "One trunk, six models: as many parameters on the same 16 x 16 grid, the same data, steps, precision, planner and",
+        "samples. All are compared by probed positions. *First plan*: mean distance from the goal over 8 steps when",
+        "it is carried out without planning again.",
+        "",
+        "| imagines | by | off after 1 step, px | after 8 | hold % | first plan, cm | ms per action, median |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, label in SIX.items():
+        row = load(RESULTS / f"Ball/factorial-{name}-s0.json")
+        off = [f"{gate[name, step, 'all']:.2f}" for step in (1, 8)]
+        hold, time = share(row["summary"]["success"]["hold"]), row["summary"]["latency_ms"]["per_action"]["p50"]
+        lines.append(f"| {label} | {' | '.join(off)} | {hold} | {first[name]:.2f} | {time:.3g} |")
+    lines += [
+        "",
+        "Each question is a paired difference on the same 100 tasks; 95 % intervals. Below 0 cm the first is better.",
+        "",
+        "| question | first - second | hold, points | first plan, cm |",
+        "|---|---|---|---|",
+    ]
+    for question, a, b, _, _, _, *numbers in questions:
+        hold, cost = between(numbers[:3], 1), between(numbers[5:], 2)
+        lines.append(f"| {question}? | {a.replace('-', ' ')} - {b.replace('-', ' ')} | {hold} | {cost} |")
+    return lines
+
+
+def uncertain_table() -> list[str]:
+    """What becomes of the ball in imagined frames, and of success, where nobody can know the future."""
+    paths = {name: TABLES / f"smear-{name}.table.json" for name in SMEARED}
+    if not all(path.exists() for path in paths.values()):
+        return []
+    lines = [
+        "Where the future is uncertain: what the ball looks like after 8 imagined steps. *Size* is the root of its mean",
+        "squared distance from its centre, *dark* its darkest pixel (1 is the ball), *apart* how far two draws put it.",
+        "",
+        "| uncertain by | frames | size px | dark | error px | apart px | hold % | final % | n | ms per action |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, path in paths.items():
+        env, why, slug = SMEARED[name]
+        for frames, step, size, dark, error, apart in load(path)["rows"]:
+            if step == 8:
+                cells = [f"{size:.2f}", f"{dark:.2f}", f"{error:.2f}", "" if apart is None else f"{apart:.2f}"]
+                lines.append(
+                    f"| {why} | {frames} | {' | '.join(cells)} | {planned(RESULTS / env / f'{slug.format(frames)}.json')} |"
+                )
+    return lines
+
+
+def planned(path: Path) -> str:
+    """Four cells of a row, if it is there."""
+    if not path.exists():
+        return " |  |  | "
+    summary = load(path)["summary"]
+    success, time = summary["success"], summary["latency_ms"]["per_action"]["p50"]
+    return f"{share(success['hold'])} | {share(success['final'])} | {success['hold']['n']} | {time:.3g}"
+
+
+def learning_table() -> list[str]:
+    """Success by the time that training took."""
+    path = TABLES / "learning.table.json"
+    if not path.exists():
+        return []
+    lines = [
+        "What training buys: whole schedules of fewer steps, on the same recorded frames; one search for all, of 16 samples.",
+        "",
+        "| imagines | steps | seconds of one core, encoder included | hold % | n | ms per action |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, steps, seconds, n, rate, low, high, time in load(path)["rows"]:
+        lines.append(f"| {CLOCKED[name]} | {steps} | {seconds:.0f} | {rate:.1f} [{low:.1f}, {high:.1f}] | {n} | {time:.3g} |")
+    return lines
+
+
+def clock_table() -> list[str]:
+    """First plans and whole episodes at equal time."""
+    path = TABLES / "clock-Ball.table.json"
+    if not path.exists():
+        return []
+    rows = load(path)["rows"]
+    lines = [
+        "On the clock: what each makes of so many milliseconds. *First plan* as above, on the first 60 test tasks; the search",
+        "that a budget pays for is chosen on 20 dev tasks, and then replayed in whole episodes.",
+        "",
+        "| ms per action | imagines | samples x iterations, horizon | its ms | first plan, cm | hold % | n |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for budget, name, flags, _, _, time, cost, low, high in sorted(rows, key=lambda row: row[0]):
+        episodes = RESULTS / f"Ball/clock-{name}-{budget}-s0.json"
+        success = load(episodes)["summary"]["success"]["hold"] if episodes.exists() else None
+        held = f"{share(success)} | {success['n']}" if success else " | "
+        lines.append(
+            f"| {budget} | {CLOCKED[name]} | {search(flags)} | {time:.3g} | {cost:.2f} [{low:.2f}, {high:.2f}] | {held} |"
+        )
+    return lines
+
+
+def search(flags: str) -> str:
+    """Flags in the words of a table."""
+    words = flags.split()
+    value = dict(pairwise(words))
+    steps = f", {value['--denoising-steps']} denoising" if "--denoising-steps" in value else ""
+    return f"{value['--planner.num-samples']} x {value['--planner.iterations']}, {value['--planner.horizon']}{steps}"
+
+
+def published_table() -> list[str]:
+    """Speed at sizes that were published."""
+    path = TABLES / "published.table.json"
+    if not path.exists():
+        return []
+    lines = [
+        "Analogues of published sizes, random weights, speed only: one imagined step of 64 sequences on one core. A ratio is one",
+        "of MFLOP per step (calls x places x work per place) over one of utilisation, a share of the rate of matrix products.",
+        "",
+        "| network | size | places x channels | calls | MFLOP per step | ms, fp32 | ms, bf16 | utilisation | times LeWM's |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, size, places, calls, flop, exact, rough, used, ratio in load(path)["rows"]:
+        cells = [f"{flop:,.3g}" if flop < 1000 else f"{flop:,.0f}", number(exact), number(rough), f"{used:.2f}", number(ratio)]
+        lines.append(f"| {name} | {size / 1e6:.2f} M | {places} | {calls} | {' | '.join(cells)} |")
+    return lines
+
+
+def number(value: Any) -> str:
+    """Three digits of it, or nothing."""
+    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
