@@ -70,8 +70,8 @@ def pixel_table() -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(frames for frames, *_ in gate):
-        cells = [f"{gate[name, step, flight]:.2f}" for step in (1, 8) for flight in ("all", "free", "bounce")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        errors = [f"{gate[name, step, flight]:.2f}" for step in (1, 8) for flight in ("all", "free", "bounce")]
+        lines.append(f"| {name} | {' | '.join(errors)} |")
     return lines
 
 
@@ -191,8 +191,8 @@ def published_table() -> list[str]:
     if not path.exists():
         return []
     lines = [
-        "Analogues of published sizes, random weights, speed only: one imagined step of 64 sequences on one core. A ratio is one",
-        "of MFLOP per step (calls x places x work per place) over one of utilisation, a share of the rate of matrix products.",
+        "Analogues of published sizes, random weights, speed only: one imagined step of 64 sequences on one core. A ratio is",
+        "one of MFLOP per step (calls x places x work per place) over one of utilisation, a share of the rate of matrix products.",
         "",
         "| network | size | places x channels | calls | MFLOP per step | ms, fp32 | ms, bf16 | utilisation | times LeWM's |",
         "|---|---|---|---|---|---|---|---|---|",
