@@ -192,7 +192,7 @@ def published_table() -> list[str]:
         return []
     lines = [
         "Analogues of published sizes, random weights, speed only: one imagined step of 64 sequences on one core. A ratio is",
-        "one of MFLOP per step (calls x places x work per place) over one of utilisation, a share of the rate of matrix products.",
+        "one of MFLOP per step (calls x places x work per place) over one of utilisation, a share of that of matrix products.",
         "",
         "| network | size | places x channels | calls | MFLOP per step | ms, fp32 | ms, bf16 | utilisation | times LeWM's |",
         "|---|---|---|---|---|---|---|---|---|",
