@@ -17,6 +17,8 @@ GROUPS = 8
 """Of each group norm."""
 OCTAVES = 4
 """Of the waves that tell the network how much noise there is."""
+CLOSED = -4.0
+"""Before the sigmoid, what a mask begins with: covering hardly anything."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Trunk:
     """Channels at every second patch."""
     blocks: int = 3
     """Residual blocks at every second patch."""
+    cover: bool = False
+    """Whether it also covers parts of the last map by new content, behind a mask: what moves away then leaves no trace. For
+    scenes in which much moves."""
 
     def __post_init__(self) -> None:
         for field in ("history", "patch", "blocks"):
@@ -76,11 +81,18 @@ class TrunkNet(nn.Module):
         self.middle = nn.ModuleList(Block(inner, inner, inner) for _ in range(config.blocks))
         self.up = nn.Conv2d(inner, width, 1)
         self.last = Block(2 * width, width, inner)
-        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, cells, 3, padding=1))
-        for parameter in self.leave[-1].parameters():
+        leave = nn.Conv2d(width, self.made * config.patch**2, 3, padding=1)
+        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), leave)
+        for parameter in leave.parameters():
             nn.init.zeros_(parameter)
+        nn.init.constant_(torch.as_tensor(leave.bias)[2 * cells :], CLOSED)
         nn.init.zeros_(self.enter.weight[:, -cells:])  # so that a denoiser begins as the regression that it is without noise
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions on a CPU are fastest with it
+
+    @property
+    def made(self) -> int:
+        """Numbers of each cell that its last layer makes: the change, and, to cover, content and a mask."""
+        return 2 * self.channels + 1 if self.config.cover else self.channels
 
     @property
     def history(self) -> int:
@@ -111,7 +123,14 @@ class TrunkNet(nn.Module):
             coarse = block(coarse, told)
         raised = F.interpolate(self.up(coarse), scale_factor=2.0)
         hidden = self.last(torch.cat([raised, fine], 1), told)
-        return F.pixel_shuffle(self.leave(hidden), self.config.patch), coarse
+        return self.covered(F.pixel_shuffle(self.leave(hidden), self.config.patch), maps[:, -1]), coarse
+
+    def covered(self, made: Tensor, last: Tensor) -> Tensor:
+        """The change (M, C, h, w) that was made, or the sum of it and of what covers the last map."""
+        if not self.config.cover:
+            return made
+        change, content, mask = torch.split(made.float(), [self.channels, self.channels, 1], 1)
+        return torch.as_tensor(change + mask.sigmoid() * (content - last) / self.unit)
 
     def check(self, height: int, width: int) -> None:
         """Refuse maps that cannot be cut into patches and halved.

@@ -221,6 +221,15 @@ def test_only_diffusion_denoises_in_as_many_steps_as_asked() -> None:
         model().denoising(3)
 
 
+def test_behind_an_open_mask_nothing_of_the_last_map_is_left() -> None:
+    net = Trunk(cover=True, width=8, inner=16, blocks=1).build(3, 2)
+    net.unit.fill_(0.1)
+    made = torch.zeros(2, 7, 32, 32)
+    made[:, 3:6], made[:, 6] = 0.25, 50.0
+    last = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(last + net.covered(made, last) * net.unit, torch.full_like(last, 0.25))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
