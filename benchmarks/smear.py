@@ -3,8 +3,9 @@
     python benchmarks/smear.py NAME DATA regression=DIR diffusion=DIR        (minutes; DATA is a store of Ball or BallGust)
 
 In held-out windows the models imagine 8 steps from true frames. By step: the *size* of the ball, i.e. the root of the mean
-squared distance in pixels of what is covered from its centre; how *dark* the darkest of what is covered is, 1 being the ball
-itself; and the *error* of the centre. Two draws of a diffusion's noise are *apart* by so many pixels. Writes
+squared distance in pixels of what is covered, by a quarter at least, from its centre; how *dark* the darkest of what is
+covered is, 1 being the ball itself; and the *error* of the centre. Two draws of a diffusion's noise are *apart* by so many
+pixels. Writes
 `benchmarks/results/smear-NAME.table.json` and `docs/smear-NAME.png`: a window in which the ball is kicked or meets a
 wall, or the first one.
 """
@@ -32,6 +33,8 @@ from imagoal.world_model._windows import split
 
 HORIZON, WINDOWS, SHOWN = 8, 256, (1, 4, 8)
 ENLARGED = 2
+FAINT = 0.25
+"""Of the ball's colour: less than that is the grain of a whole picture, whose size is not the ball's."""
 COLUMNS = ["frames", "step", "size px", "dark", "error px", "apart px"]
 
 
@@ -82,7 +85,11 @@ def told(label: str, frames: Tensor, true: Floats, again: Tensor | None) -> list
 
 
 def size(covered: Tensor) -> float:
-    """Mean over pictures of the root of the mean squared distance of what is covered (M, h, w) from its centre, in pixels."""
+    """Mean over pictures of the root of the mean squared distance of what is covered (M, h, w) from its centre, in pixels.
+
+    Grain counts as nothing.
+    """
+    covered = torch.where(covered < FAINT, 0.0, covered)
     places = torch.arange(covered.shape[-1], dtype=covered.dtype)
     weights = covered / covered.sum((1, 2), keepdim=True).clamp_min(1e-9)
     across, down = weights.sum(1), weights.sum(2)
