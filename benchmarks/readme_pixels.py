@@ -32,6 +32,8 @@ SMEARED = {
     "single-frame": ("Ball", "one frame of history", "pixel_{}-single-frame-s0"),
 }
 """By table: the env, why its future is uncertain, and the rows of the models."""
+SEARCHED_ALIKE = {"latent-quick-s0": "*latent, one vector*", "oracle-quick-s0": "*simulator, without the kicks to come*"}
+"""Rows of BallGust by the same search, without imagined frames."""
 CLOCKED = {"latent": "latent", "regression": "pixel regression", "diffusion": "pixel diffusion"}
 
 
@@ -123,9 +125,11 @@ def uncertain_table() -> list[str]:
         for frames, step, size, dark, error, apart in load(path)["rows"]:
             if step == 8:
                 cells = [f"{size:.2f}", f"{dark:.2f}", f"{error:.2f}", "" if apart is None else f"{apart:.2f}"]
-                lines.append(
-                    f"| {why} | {frames} | {' | '.join(cells)} | {planned(RESULTS / env / f'{slug.format(frames)}.json')} |"
-                )
+                row = planned(RESULTS / env / f"{slug.format(frames)}.json")
+                lines.append(f"| {why} | {frames} | {' | '.join(cells)} | {row} |")
+        if env == "BallGust":
+            rows = {label: planned(RESULTS / env / f"{other}.json") for other, label in SEARCHED_ALIKE.items()}
+            lines += [f"| {why} | {label} |  |  |  |  | {row} |" for label, row in rows.items()]
     return lines
 
 
