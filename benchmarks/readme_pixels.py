@@ -110,8 +110,8 @@ def factorial_table() -> list[str]:
 
 def uncertain_table() -> list[str]:
     """What becomes of the ball in imagined frames, and of success, where nobody can know the future."""
-    paths = {name: TABLES / f"smear-{name}.table.json" for name in SMEARED}
-    if not all(path.exists() for path in paths.values()):
+    paths = {name: path for name in SMEARED if (path := TABLES / f"smear-{name}.table.json").exists()}
+    if not paths:
         return []
     lines = [
         "Where the future is uncertain: what the ball looks like after 8 imagined steps. *Size* is the root of its mean",
