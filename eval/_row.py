@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imagoal.envs import short_name
-from imagoal.eval._table import budget
+from imagoal.eval._table import budget, env_name
 
 KINDS = ("hold", "final", "ever")
 
@@ -26,7 +25,7 @@ class Setting:
 
     Attributes:
         folder: where they were found; empty for files that were named one by one.
-        env: short name.
+        env: short name, and what it was made with.
         split: `dev` or `test`.
         protocol: its name.
         source: where goals come from.
@@ -131,7 +130,7 @@ def _setting(folder: str, result: Mapping[str, Any]) -> Setting:
         raise ValueError(f"headline {protocol['headline']!r}")
     return Setting(
         folder=folder,
-        env=short_name(result["env"]),
+        env=env_name(result),
         split=str(protocol["split"]),
         protocol=str(protocol["name"]),
         source=str(protocol["source"]),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imagoal.envs import short_name
 from imagoal.eval._result import ROLES
 
 HEAD = ("env", "agent", "imagines (encoder)", "cost", "planner", "hold %", "final %", "ever %", "n", "ms p50", "p90")
@@ -25,7 +26,7 @@ def cells(result: Mapping[str, Any]) -> tuple[str, ...]:
     rates = summary["success"].items()
     shown = {kind: share(rate) if kind == result["protocol"]["headline"] else percent(rate["rate"]) for kind, rate in rates}
     return (
-        result["env"].rpartition("/")[2].partition("-v")[0],
+        env_name(result),
         agent["name"] + ("*" if agent["privileged"] else ""),
         (agent["world_model"] or "") + (f" ({encoder['label']})" if encoder else ""),
         cost(agent["cost"]),
@@ -34,6 +35,12 @@ def cells(result: Mapping[str, Any]) -> tuple[str, ...]:
         str(summary["success"]["hold"]["n"]),
         *(f"{times[p]:.1f}" if times.get(p) is not None else "" for p in ("p50", "p90")),
     )
+
+
+def env_name(result: Mapping[str, Any]) -> str:
+    """The env of a result, and what it was made with, e.g. `Ball distractors=noise+mover`."""
+    options = (f"{name}={value}" for name, value in sorted(result["env_options"].items()))
+    return " ".join([short_name(result["env"]), *options])
 
 
 def cost(described: Mapping[str, Any] | None) -> str:

@@ -14,6 +14,7 @@ from imagoal.commands.report import Report
 from imagoal.errors import DataError
 from imagoal.eval import _filmstrip, _sources
 from imagoal.eval._report import report
+from imagoal.eval._table import table
 
 SHIPPED = find.folder("eval") / "results"
 HOSTILE = '<script>alert("1")</script>'
@@ -66,6 +67,15 @@ def test_every_number_of_every_shipped_row_is_on_the_page() -> None:
             assert f">p90 {p90}<" in page
         assert result["provenance"]["hardware"] in page
         assert f"<code>{result['provenance']['command']}</code>" in page
+
+
+def test_rows_of_an_env_with_options_stand_apart_and_say_so() -> None:
+    rows = [SHIPPED / "Ball" / f"{name}-s0.json" for name in ("latent", "latent-distracted")]
+    lines = table([files.read_json(row) for row in rows]).splitlines()[2:]
+    assert sorted(line.partition("  mpc")[0].rstrip() for line in lines) == ["Ball", "Ball distractors=noise+mover"]
+    page = report(rows, [])
+    assert "<h2>Ball</h2>" in page
+    assert "<h2>Ball distractors=noise+mover</h2>" in page
 
 
 def test_the_page_asks_for_nothing_from_elsewhere(film: Path) -> None:
