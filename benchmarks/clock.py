@@ -95,6 +95,8 @@ class Trial:
 
 def main(name: str, models: dict[str, str]) -> None:
     torch.set_num_threads(1)
+    if name not in AHEAD:
+        raise SystemExit(f"env {name!r}: no settings are written for it here; expected one of {', '.join(AHEAD)}")
     env = make(name)
     tasks = choose(env, "test").first(TEST)
     for model, folder in models.items():

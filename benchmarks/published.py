@@ -5,7 +5,7 @@
 - *LeWM* (arXiv 2603.19312): one token, our `transformer` of its size: depth 6, width 192, 16 heads of 64, MLPs of 2048.
 - *DINO-WM* (arXiv 2411.04983): 196 tokens of 384 numbers, 3 frames, depth 6, 16 heads of 64, MLPs of 2048.
 - *DIAMOND* (arXiv 2405.12399): a U-Net on whole 64 x 64 frames, 4 levels of 64 channels with 2 blocks, told at both norms of
-  a block; 4.4 M parameters, 3 denoising steps.
+  a block; 4.4 M parameters there, 4.3 M here, 3 denoising steps.
 - Ours, as they ship for Ball, by their own files.
 
 64 sequences side by side, one step of each, on one thread, by turns; medians. *Utilisation* is the rate at which its products
@@ -28,7 +28,7 @@ from imagoal.world_model import load
 from imagoal.world_model._heads import Diffusion, Head, Mean
 from imagoal.world_model._map_model import MapModel
 from imagoal.world_model._precision import bf16_units
-from imagoal.world_model._trunk import Block
+from imagoal.world_model._trunk import GROUPS, Block
 from imagoal.world_model.latent import Latent
 from imagoal.world_model.predictors.transformer import Transformer
 
@@ -55,7 +55,7 @@ class TwiceTold(Block):
 
     def __init__(self, size_in: int, size_out: int, told: int) -> None:
         super().__init__(size_in, size_out, told)
-        self.norm_in, self.film_in = nn.GroupNorm(8, size_in, affine=False), nn.Linear(told, 2 * size_in)
+        self.norm_in, self.film_in = nn.GroupNorm(GROUPS, size_in, affine=False), nn.Linear(told, 2 * size_in)
 
     def forward(self, hidden: Tensor, told: Tensor) -> Tensor:
         """As a block's."""

@@ -57,7 +57,7 @@ Forward = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 class TrunkNet(nn.Module):
-    """Maps, actions and a noisy next map to what a model makes the next map of; zeros before training.
+    """Maps, actions and a noisy next map to what a model makes the next map of; zeros before training, but for `cover`.
 
     Attributes:
         config: its settings.
