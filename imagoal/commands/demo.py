@@ -81,12 +81,15 @@ class Demo:
     def _evaluate(self, folder: Path) -> None:
         """One thread and one episode at a time, as the committed rows are run."""
         from imagoal.commands.eval import Eval
+        from imagoal.world_model._precision import bf16_units
 
         for name, agent, model, role, count in LIVE:
             where = str(folder / "model") if model == "model" else model
             few = str(min(count, 2) if self.quick else count)
             words = ["--agent", agent, "--world-model", where, "--tasks", "test", "--count", few, "--role", role]
-            words += LITTLE.split() if self.quick and name == "diffusion" else []
+            if name == "diffusion":
+                words += LITTLE.split() if self.quick else []
+                words += ["--precision", "bf16"] if bf16_units() else []  # as its committed row; half the time
             flags.parse(Eval, [*words, "--run", str(folder / "live" / name)], "imagoal eval").run()
 
     def _film(self, folder: Path) -> None:
