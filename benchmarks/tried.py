@@ -1,0 +1,87 @@
+"""How far imagination strays on what a planner tries, and not on what was recorded: its first samples on dev tasks.
+
+    python benchmarks/tried.py runs/pixels/push-regression Push-latent           (a minute or two)
+
+Where imagined frames show object and agent is read by the encoder and the probe of the model that is named last; where they
+truly are, the simulator says. A sample counts as `inside` up to a step if its agent was never seen beyond 20 cm from the
+picture's centre, in x or in y, and as `beyond` from then on: recorded behaviours may hardly ever have been there. Writes
+`eval/results/ENV/tried-MODEL.table.json`, in centimetres.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from imagoal.envs import GoalEnv, make, short_name
+from imagoal.envs._make import env_id
+from imagoal.eval import _result
+from imagoal.eval._tasks import TaskList, choose
+from imagoal.planning._noise import correlated
+from imagoal.world_model import _load
+from imagoal.world_model._frames import to_tensor
+from imagoal.world_model._load import WorldModelFolder
+from imagoal.world_model._types import Past
+
+ROOT = Path(__file__).parents[1]
+TASKS, SAMPLES, HORIZON = 12, 64, 7
+STD, CORRELATION = 1.0, 0.85
+"""Of the noise with which the planner of Push begins."""
+EDGE = 0.2
+"""Metres from the picture's centre."""
+
+
+def main(name: str, readouts: str) -> None:
+    torch.set_num_threads(1)
+    folder, lent = _load.load(name), _load.load(readouts)
+    env = make(str(folder.config["env"]))
+    tasks = choose(env, "dev").first(TASKS)
+    found = [errors(env, tasks, index, folder, lent) for index in range(TASKS)]
+    away, beyond = (torch.cat(part) for part in zip(*found, strict=True))
+    rows: list[list[object]] = []
+    for step in range(HORIZON):
+        for where, some in (("inside", ~beyond[:, step]), ("beyond", beyond[:, step])):
+            rows.append([step + 1, where, int(some.sum()), *(100 * away[some, step].mean(0)).tolist()])
+            print(*rows[-1])
+    path = ROOT / f"eval/results/{short_name(env_id(env))}/tried-{Path(name).name}.table.json"
+    settings = {"model": name, "readouts": readouts, "tasks": TASKS, "samples": SAMPLES, "std": STD, "correlation": CORRELATION}
+    _result.write_table(path, ["step", "agent", "n", "object cm", "agent cm"], rows, settings)
+
+
+def errors(
+    env: GoalEnv, tasks: TaskList, index: int, folder: WorldModelFolder, lent: WorldModelFolder
+) -> tuple[Tensor, Tensor]:
+    """How far object and agent are misplaced (K, H, 2), in metres, and whether the agent was beyond the edge by then (K, H)."""
+    assert lent.encoder, "name a model with an encoder and a probe last"
+    assert lent.probe, "name a model with a probe last"
+    model, task = folder.model, tasks.task(index)
+    actions = samples(model.action_size, model.action_block, int(tasks.seeds[index]))
+    states = env.simulate(np.repeat(task.start[None], SAMPLES, 0), env_actions(actions, model.action_block))
+    true = torch.from_numpy(env.visible(states[:, model.action_block - 1 :: model.action_block])).float()
+    frame = to_tensor(env.render_states(task.start[None]))
+    state = model.observe(Past(frame[None], actions[None, 0, :0]), [index])
+    imagined = model.rollout(state, actions[None])[0]
+    if model.place == "frame":
+        imagined = lent.encoder.encode(imagined.flatten(0, 1)).unflatten(0, imagined.shape[:2])
+    away = lent.probe(imagined.flatten(0, 1)).unflatten(0, imagined.shape[:2]) - true
+    parts = [away[..., : env.object_size].norm(dim=-1), away[..., env.object_size :].norm(dim=-1)]
+    outside = true[..., env.object_size :].abs().amax(-1) > EDGE
+    return torch.stack(parts, -1), outside.int().cummax(1).values.bool()
+
+
+def samples(size: int, block: int, seed: int) -> Tensor:
+    """A planner's first actions (K, H, A'), in [-1, 1]."""
+    like = torch.zeros(1, 1, HORIZON, size)
+    noise = correlated([Generator().manual_seed(seed)], SAMPLES, like, CORRELATION, block)
+    return (STD * noise[0]).clamp(-1, 1)
+
+
+def env_actions(actions: Tensor, block: int) -> np.ndarray:
+    """Those of the env, (K, H x block, A)."""
+    return actions.reshape(len(actions), HORIZON * block, -1).double().numpy()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
