@@ -4,8 +4,8 @@
 
 Where imagined frames show object and agent is read by the encoder and the probe of the model that is named last; where they
 truly are, the simulator says. A sample counts as `inside` up to a step if its agent was never seen beyond 20 cm from the
-picture's centre, in x or in y, and as `beyond` from then on: recorded behaviours may hardly ever have been there. Writes
-`eval/results/ENV/tried-MODEL.table.json`, in centimetres.
+picture's centre, in x or in y, and as `beyond` from then on: recorded behaviours may hardly ever have been there. `read` is the
+reader's own error, in true frames. Writes `eval/results/ENV/tried-MODEL.table.json`, in centimetres.
 """
 
 import sys
@@ -47,28 +47,38 @@ def main(name: str, readouts: str) -> None:
             print(*rows[-1])
     path = ROOT / f"eval/results/{short_name(env_id(env))}/tried-{Path(name).name}.table.json"
     settings = {"model": name, "readouts": readouts, "tasks": TASKS, "samples": SAMPLES, "std": STD, "correlation": CORRELATION}
-    _result.write_table(path, ["step", "agent", "n", "object cm", "agent cm"], rows, settings)
+    columns = ["step", "agent", "n", "object cm", "agent cm", "object read cm", "agent read cm"]
+    _result.write_table(path, columns, rows, settings)
 
 
 def errors(
     env: GoalEnv, tasks: TaskList, index: int, folder: WorldModelFolder, lent: WorldModelFolder
 ) -> tuple[Tensor, Tensor]:
-    """How far object and agent are misplaced (K, H, 2), in metres, and whether the agent was beyond the edge by then (K, H)."""
+    """How far object and agent are misplaced (K, H, 4), in metres, and whether the agent was beyond the edge by then (K, H).
+
+    First in what is imagined, then in true frames.
+    """
     assert lent.encoder, "name a model with an encoder and a probe last"
-    assert lent.probe, "name a model with a probe last"
     model, task = folder.model, tasks.task(index)
     actions = samples(model.action_size, model.action_block, int(tasks.seeds[index]))
     states = env.simulate(np.repeat(task.start[None], SAMPLES, 0), env_actions(actions, model.action_block))
-    true = torch.from_numpy(env.visible(states[:, model.action_block - 1 :: model.action_block])).float()
+    states = states[:, model.action_block - 1 :: model.action_block]
+    true = torch.from_numpy(env.visible(states)).float()
+    shown = to_tensor(env.render_states(states.reshape(-1, states.shape[-1])))
     frame = to_tensor(env.render_states(task.start[None]))
     state = model.observe(Past(frame[None], actions[None, 0, :0]), [index])
     imagined = model.rollout(state, actions[None])[0]
-    if model.place == "frame":
-        imagined = lent.encoder.encode(imagined.flatten(0, 1)).unflatten(0, imagined.shape[:2])
-    away = lent.probe(imagined.flatten(0, 1)).unflatten(0, imagined.shape[:2]) - true
-    parts = [away[..., : env.object_size].norm(dim=-1), away[..., env.object_size :].norm(dim=-1)]
+    latents = lent.encoder.encode(imagined.flatten(0, 1)) if model.place == "frame" else imagined.flatten(0, 1)
+    away = [read(each, lent, true, env.object_size) for each in (latents, lent.encoder.encode(shown))]
     outside = true[..., env.object_size :].abs().amax(-1) > EDGE
-    return torch.stack(parts, -1), outside.int().cummax(1).values.bool()
+    return torch.cat(away, -1), outside.int().cummax(1).values.bool()
+
+
+def read(latents: Tensor, lent: WorldModelFolder, true: Tensor, size: int) -> Tensor:
+    """How far object and agent seem to be (K, H, 2) from where they are (K, H, V), in latents (K x H, N, D)."""
+    assert lent.probe, "name a model with a probe last"
+    away = lent.probe(latents).unflatten(0, true.shape[:2]) - true
+    return torch.stack([away[..., :size].norm(dim=-1), away[..., size:].norm(dim=-1)], -1)
 
 
 def samples(size: int, block: int, seed: int) -> Tensor:
