@@ -18,6 +18,18 @@ PIXEL_ROWS = {
 }
 """Those that are there are shown."""
 
+PUSH_ROWS = {
+    "latent-64x2-s0": "**latent**",
+    "pixel_diffusion-s0": "**pixel diffusion**, the baseline",
+    "pixel_regression-s0": "pixel regression, the same network",
+}
+TRIED = {
+    "push-regression-mixed": "regression, from three frames | the env's own mix",
+    "push-regression": "regression, from one | that and random actions",
+    "push-diffusion": "diffusion, from one | that and random actions",
+}
+"""What Push's pixel models are called, by table: what they imagine by, and what they learned from."""
+
 SIX = {
     "pixels-regression": "pixels | regression",
     "pixels-diffusion": "pixels | diffusion",
@@ -39,7 +51,15 @@ CLOCKED = {"latent": "latent", "regression": "pixel regression", "diffusion": "p
 
 def tables() -> list[str]:
     """All of them, each followed by an empty line."""
-    found = (pixel_table(), factorial_table(), uncertain_table(), learning_table(), clock_table(), published_table())
+    found = (
+        pixel_table(),
+        push_table(),
+        factorial_table(),
+        uncertain_table(),
+        learning_table(),
+        clock_table(),
+        published_table(),
+    )
     return list(chain.from_iterable([*table, ""] for table in found if table))
 
 
@@ -49,21 +69,8 @@ def pixel_table() -> list[str]:
     lines = [
         "Pixels instead of latents, on Ball: the same data, planner and samples; rows differ in what is imagined and compared.",
         "",
-        "| imagines | compares | hold % | final % | n | ms per action, median / p90 |",
-        "|---|---|---|---|---|---|",
+        *planned_rows("Ball", PIXEL_ROWS),
     ]
-    for slug, name in PIXEL_ROWS.items():
-        path = RESULTS / "Ball" / f"{slug}.json"
-        if path.exists():
-            row = load(path)
-            success, cost, per_action = (
-                row["summary"]["success"],
-                row["agent"]["cost"],
-                row["summary"]["latency_ms"]["per_action"],
-            )
-            cells = f"{share(success['hold'])} | {share(success['final'])} | {success['hold']['n']}"
-            times = "{p50:.0f} / {p90:.0f}".format(**per_action)
-            lines.append(f"| {name} | {cost['at']}, {cost['distance']} | {cells} | {times} |")
     lines += [
         "",
         "By how many pixels they misplace the ball (of 64; a pixel is 1.7 cm), in held-out windows:",
@@ -74,6 +81,47 @@ def pixel_table() -> list[str]:
     for name in dict.fromkeys(frames for frames, *_ in gate):
         errors = [f"{gate[name, step, flight]:.2f}" for step in (1, 8) for flight in ("all", "free", "bounce")]
         lines.append(f"| {name} | {' | '.join(errors)} |")
+    return lines
+
+
+def push_table() -> list[str]:
+    """The same on Push, and how far its models stray on what a planner tries first."""
+    lines = [
+        "The same on Push, where a goal is reached if the puck is there at the end:",
+        "",
+        *planned_rows("Push", PUSH_ROWS),
+        "",
+        "How far they misplace puck and finger, in cm (a pixel is 0.8), on what a planner tries first; *at the edge* the",
+        "finger has been more than 20 cm from the centre. The reader's own error, in true frames, is in brackets.",
+        "",
+        "| imagines by | learned from | finger | 1 step: puck | finger | 4 steps: puck | finger | 7 steps: puck | finger |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, label in TRIED.items():
+        rows = load(RESULTS / f"Push/tried-{name}.table.json")["rows"]
+        for where, words in (("inside", "inside"), ("beyond", "at the edge")):
+            cells = [
+                f"{puck:.1f} ({puck_read:.1f}) | {finger:.1f} ({finger_read:.1f})"
+                for step, side, _, puck, finger, puck_read, finger_read in rows
+                if side == where and step in (1, 4, 7)
+            ]
+            lines.append(f"| {label} | {words} | {' | '.join(cells)} |")
+    return lines
+
+
+def planned_rows(env: str, rows: dict[str, str]) -> list[str]:
+    """A table of those rows that are there."""
+    lines = [
+        "| imagines | compares | hold % | final % | n | ms per action, median / p90 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for slug, name in rows.items():
+        path = RESULTS / env / f"{slug}.json"
+        if path.exists():
+            row = load(path)
+            success, cost, times = row["summary"]["success"], row["agent"]["cost"], row["summary"]["latency_ms"]["per_action"]
+            cells = f"{share(success['hold'])} | {share(success['final'])} | {success['hold']['n']}"
+            lines.append(f"| {name} | {cost['at']}, {cost['distance']} | {cells} | {times['p50']:.0f} / {times['p90']:.0f} |")
     return lines
 
 
