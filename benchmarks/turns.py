@@ -1,0 +1,58 @@
+"""Equal samples: how many times the milliseconds of the latent model a plan in pixels takes, all timed by turns in one run.
+
+    python benchmarks/turns.py ball         (a few minutes; nothing else should run)
+    python benchmarks/turns.py push
+
+The search is that of the committed rows. A round is one first plan of each model on one dev task; the ratio to the latent model
+is taken within the round. Milliseconds are CPU time of one thread. Writes `benchmarks/results/turns-ENV.table.json`.
+"""
+
+import statistics
+import sys
+import time
+
+import torch
+from clock import COSTS, RESULTS, agent_from, first_plan
+
+from imagoal.envs import make, short_name
+from imagoal.envs._make import env_id
+from imagoal.eval import _result
+from imagoal.eval._tasks import choose
+from imagoal.world_model._precision import bf16_units
+
+TASKS = 12
+SEARCH = {"ball": "", "push": " --planner.num-samples 64 --planner.num-elites 8 --planner.iterations 2"}
+"""Flags beside the env's own settings."""
+COLUMNS = ["imagines", "flags", "plans", "ms, median", "times the latent model's, median", "lowest", "highest"]
+
+
+def main(name: str) -> None:
+    torch.set_num_threads(1)
+    env = make(name)
+    tasks = choose(env, "dev").first(TASKS)
+    models = flags(name, short_name(env_id(env)))
+    agents = {model: agent_from(env, tasks, words) for model, words in models.items()}
+    taken: dict[str, list[float]] = {model: [] for model in agents}
+    for index in range(TASKS):
+        for model, agent in agents.items():
+            began = time.thread_time()
+            first_plan(env, agent, tasks, index)
+            taken[model].append(1000 * (time.thread_time() - began))
+    rows: list[list[object]] = []
+    for model, words in models.items():
+        ratios = [own / least for own, least in zip(taken[model], taken["latent"], strict=True)]
+        spread = [statistics.median(ratios), min(ratios), max(ratios)]
+        rows.append([model, words, TASKS, statistics.median(taken[model]), *spread])
+        print(*rows[-1])
+    _result.write_table(RESULTS / f"turns-{short_name(env_id(env))}.table.json", COLUMNS, rows, {"tasks": TASKS})
+
+
+def flags(name: str, env: str) -> dict[str, str]:
+    """What `imagoal eval` was told for the row of each model."""
+    fast = COSTS[name] + " --compile" + (" --precision bf16" if bf16_units() else "")
+    pixels = {kind: f"--world-model {env}-pixel_{kind}{SEARCH[name]}{fast}" for kind in ("regression", "diffusion")}
+    return {"latent": f"--world-model {env}-latent{SEARCH[name]}"} | pixels
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
