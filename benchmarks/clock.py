@@ -72,6 +72,8 @@ COSTS = {"ball": "", "push": " --cost latent --readouts Push-latent"}
 """Where what pixel models imagine is compared, if not between frames."""
 MODELS: dict[tuple[str, int | None], WorldModel] = {}
 """Those that were built, by name and denoising steps: each is compiled once."""
+IDLE = "no action"
+"""A row of the table: what becomes of those who do nothing."""
 COLUMNS = ["budget ms", "model", "flags", "dev ms", "dev cost cm", "test ms", "test cost cm", "low", "high"]
 
 
@@ -104,6 +106,7 @@ def main(name: str, models: dict[str, str]) -> None:
         raise SystemExit(f"env {name!r}: no settings are written for it here; expected one of {', '.join(AHEAD)}")
     env = make(name)
     tasks = choose(env, "test").first(TEST)
+    write(env, IDLE, [[0, IDLE, "", None, None, 0.0, *interval(idle_costs(env, tasks))]])
     for model, folder in models.items():
         test: dict[str, Trial] = {}
         rows: list[list[object]] = []
@@ -112,8 +115,13 @@ def main(name: str, models: dict[str, str]) -> None:
             judged = [dev.median, dev.cost] if dev else [None, None]
             rows.append([budget, model, words, *judged, test[words].median, *interval(test[words].costs)])
             print(*rows[-1], flush=True)
-        rows = [row for row in committed(env) if row[1] != model] + rows
-        _result.write_table(table(env), COLUMNS, rows, {"dev": DEV, "test": TEST, "ahead": AHEAD[name]})
+            write(env, model, rows)
+
+
+def write(env: GoalEnv, model: str, rows: list[list[object]]) -> None:
+    """Put a model's rows in the table, in place of those that it had."""
+    about = {"dev": DEV, "test": TEST, "ahead": AHEAD[short_name(env_id(env)).lower()]}
+    _result.write_table(table(env), COLUMNS, [row for row in committed(env) if row[1] != model] + rows, about)
 
 
 def committed(env: GoalEnv) -> list[list[object]]:
@@ -209,6 +217,12 @@ def true_cost(env: GoalEnv, tasks: TaskList, index: int, actions: torch.Tensor) 
     return float(env.task_distance(states, np.broadcast_to(tasks.goals[index], states.shape)).mean())
 
 
+def idle_costs(env: GoalEnv, tasks: TaskList) -> list[float]:
+    """Centimetres, of each task, where nothing is done."""
+    nothing = torch.zeros(0, (env.action_space.shape or (1,))[0])
+    return [100 * true_cost(env, tasks, index, nothing) for index in range(len(tasks))]
+
+
 def interval(costs: list[float]) -> list[float]:
     """Mean, and its 95 % interval over tasks by the bootstrap."""
     draws = np.random.default_rng(0).choice(costs, (2000, len(costs))).mean(1)
@@ -218,7 +232,7 @@ def interval(costs: list[float]) -> list[float]:
 def show_flags(name: str) -> None:
     """For `benchmarks/pixels clock`, which runs whole episodes with them."""
     for budget, model, words, *_ in committed(make(name)):
-        if isinstance(budget, int) and budget <= CLOSED:
+        if model != IDLE and isinstance(budget, int) and budget <= CLOSED:
             print(budget, model, words)
 
 

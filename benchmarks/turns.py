@@ -3,8 +3,9 @@
     python benchmarks/turns.py ball         (a few minutes; nothing else should run)
     python benchmarks/turns.py push
 
-The search is that of the committed rows. In a round each model makes the first plan of one dev task twice, and the second is timed,
-so that none finds the caches full of another's; the ratio to the latent model is taken within the round. Milliseconds are CPU time of one thread. Writes `benchmarks/results/turns-ENV.table.json`.
+The search is that of the committed rows. In a round each model makes the first plan of one dev task twice, and the second is
+timed, so that none finds the caches full of another's; the ratio to the latent model is taken within the round. Milliseconds
+are CPU time of one thread. Writes `benchmarks/results/turns-ENV.table.json`.
 """
 
 import statistics
