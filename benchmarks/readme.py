@@ -1,13 +1,18 @@
-"""The README's tables, made from the committed results.
+"""The tables of README.md and docs/pixels.md, made from the committed results.
 
 python benchmarks/readme.py          (rewrites what stands between the markers; a test asks whether it was run)
 """
 
+import re
 import statistics
 from typing import Any
 
 import readme_pixels
 from readme_cells import RESULTS, ROOT, load, share
+
+PAGES = (ROOT / "README.md", ROOT / "docs/pixels.md")
+BLOCK = re.compile(r"(<!-- table (\w+): python benchmarks/readme.py -->\n).*?(<!-- end of table -->)", re.DOTALL)
+"""Where a table stands, and which."""
 
 ARMS = ("Reach", "PushEasy", "Push")
 ARM_ROWS = {
@@ -38,7 +43,6 @@ ARM_ROWS = {
     "no-op-later25-s0": "*goals from data*: no action",
 }
 """Those that are there are shown."""
-BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
 ENVS = ("Ball", "BallGravity", "BallGust")
 ABLATIONS = {
     "latent-s0": "as above, seed 0",
@@ -55,30 +59,19 @@ ABLATIONS = {
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(before + section() + after)
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
 
 
-def section() -> str:
-    """All between the markers, markers included."""
-    parts = [
-        BEGIN,
-        "",
-        *main_table(),
-        "",
-        *ablation_table(),
-        "",
-        *readme_pixels.tables(),
-        *history_table(),
-        "",
-        *arm_table(),
-        "",
-        END,
-    ]
-    return "\n".join(parts)
+def filled(page: str) -> str:
+    """A page with each of its tables made anew."""
+    tables = {
+        "main": main_table,
+        "ablations": ablation_table,
+        "history": history_table,
+        "arms": arm_table,
+    } | readme_pixels.TABLES
+    return BLOCK.sub(lambda found: "\n".join([found[1], *tables[found[2]](), "", found[3]]), page)
 
 
 def main_table() -> list[str]:

@@ -1,11 +1,11 @@
-"""What the README's tables share: where results are, and how a rate is written."""
+"""What the pages' tables share: where results are, and how a rate is written."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-RESULTS, TABLES = ROOT / "eval/results", ROOT / "benchmarks/results"
+RESULTS, BENCHMARKS = ROOT / "eval/results", ROOT / "benchmarks/results"
 
 
 def share(rate: dict[str, float]) -> str:

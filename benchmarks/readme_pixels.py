@@ -1,10 +1,10 @@
-"""The README's tables of models that imagine pixels. A table whose results are not there is left out."""
+"""The tables of models that imagine pixels, of docs/pixels.md and, the answer, of README.md."""
 
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from readme_cells import RESULTS, TABLES, between, load, share
+from readme_cells import BENCHMARKS, RESULTS, between, load, share
 
 PIXEL_ROWS = {
     "latent-s0": "**latent**",
@@ -49,32 +49,31 @@ SEARCHED_ALIKE = {"latent-quick-s0": "*latent, one vector*", "oracle-quick-s0": 
 CLOCKED = {"latent": "latent", "regression": "pixel regression", "diffusion": "pixel diffusion"}
 
 
-def tables() -> list[str]:
-    """All of them, each followed by an empty line."""
-    found = (
-        pixel_table(),
-        push_table(),
-        factorial_table(),
-        uncertain_table(),
-        learning_table(),
-        clock_table(),
-        published_table(),
-    )
-    return list(chain.from_iterable([*table, ""] for table in found if table))
+ANSWERS = {"latent": "latent-s0", "diffusion": "pixel_diffusion-s0", "regression": "pixel_regression-s0"}
+PUSH_ANSWERS = ANSWERS | {"latent": "latent-64x2-s0"}
+"""By model, the row of whole episodes."""
 
 
-def pixel_table() -> list[str]:
-    """Pixel models behind the planner, and how well they imagine."""
-    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "pixel-gate.table.json")["rows"]}
+def answer_table() -> list[str]:
+    """Success, and how many times the latent model's milliseconds a plan takes."""
     lines = [
-        "Pixels instead of latents, on Ball: the same data, planner and samples; rows differ in what is imagined and compared.",
-        "",
-        *planned_rows("Ball", PIXEL_ROWS),
+        "| env | imagines | hold % (Ball), final % (Push) | n | ms per plan | times the latent model's [lowest, highest] |",
+        "|---|---|---|---|---|---|",
     ]
-    lines += [
-        "",
-        "By how many pixels they misplace the ball (of 64; a pixel is 1.7 cm), in held-out windows:",
-        "",
+    for env, slugs, kind in (("Ball", ANSWERS, "hold"), ("Push", PUSH_ANSWERS, "final")):
+        turns = {row[0]: row[3:] for row in load(BENCHMARKS / f"turns-{env}.table.json")["rows"]}
+        for name, slug in slugs.items():
+            success = load(RESULTS / env / f"{slug}.json")["summary"]["success"][kind]
+            time, times, low, high = turns[name]
+            ratio = "1" if name == "latent" else f"**{times:.0f}** [{low:.0f}, {high:.0f}]"
+            lines.append(f"| {env} | {CLOCKED[name]} | {share(success)} | {success['n']} | {number(time)} | {ratio} |")
+    return lines
+
+
+def gate_table() -> list[str]:
+    """How well Ball's models imagine."""
+    gate = {(row[0], row[1], row[2]): row[4] for row in load(BENCHMARKS / "pixel-gate.table.json")["rows"]}
+    lines = [
         "| imagines | 1 step | in flight | at a wall | 8 steps | in flight | at a wall |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -84,16 +83,9 @@ def pixel_table() -> list[str]:
     return lines
 
 
-def push_table() -> list[str]:
-    """The same on Push, and how far its models stray on what a planner tries first."""
+def tried_table() -> list[str]:
+    """How far Push's models stray on what a planner tries first."""
     lines = [
-        "The same on Push, where a goal is reached if the puck is there at the end:",
-        "",
-        *planned_rows("Push", PUSH_ROWS),
-        "",
-        "How far they misplace puck and finger, in cm (a pixel is 0.8), on what a planner tries first; *at the edge* the",
-        "finger has been more than 20 cm from the centre. The reader's own error, in true frames, is in brackets.",
-        "",
         "| imagines by | learned from | finger | 1 step: puck | finger | 4 steps: puck | finger | 7 steps: puck | finger |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -126,15 +118,11 @@ def planned_rows(env: str, rows: dict[str, str]) -> list[str]:
 
 
 def factorial_table() -> list[str]:
-    """Six models on one trunk, and what each difference between two of them is worth."""
-    gate = {(row[0], row[1], row[2]): row[4] for row in load(TABLES / "factorial-gate.table.json")["rows"]}
-    questions = load(TABLES / "factorial.table.json")["rows"]
+    """Six models on one trunk."""
+    gate = {(row[0], row[1], row[2]): row[4] for row in load(BENCHMARKS / "factorial-gate.table.json")["rows"]}
+    questions = load(BENCHMARKS / "factorial.table.json")["rows"]
     first = {name: cost for row in questions for name, cost in ((row[1], row[9]), (row[2], row[10]))}
     lines = [
-        "One trunk, six models: as many parameters on the same 16 x 16 grid, the same data, steps, precision, planner and",
-        "samples. All are compared by probed positions. *First plan*: mean distance from the goal over 8 steps when",
-        "it is carried out without planning again.",
-        "",
         "| imagines | by | off after 1 step, px | after 8 | hold % | first plan, cm | ms per action, median |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -143,14 +131,16 @@ def factorial_table() -> list[str]:
         off = [f"{gate[name, step, 'all']:.2f}" for step in (1, 8)]
         hold, time = share(row["summary"]["success"]["hold"]), row["summary"]["latency_ms"]["per_action"]["p50"]
         lines.append(f"| {label} | {' | '.join(off)} | {hold} | {first[name]:.2f} | {time:.3g} |")
-    lines += [
-        "",
-        "Each question is a paired difference on the same 100 tasks; 95 % intervals. Below 0 cm the first is better.",
-        "",
+    return lines
+
+
+def question_table() -> list[str]:
+    """What each difference between two of them is worth, on the same 100 tasks."""
+    lines = [
         "| question | first - second | hold, points | first plan, cm |",
         "|---|---|---|---|",
     ]
-    for question, a, b, _, _, _, *numbers in questions:
+    for question, a, b, _, _, _, *numbers in load(BENCHMARKS / "factorial.table.json")["rows"]:
         hold, cost = between(numbers[:3], 1), between(numbers[5:], 2)
         lines.append(f"| {question}? | {a.replace('-', ' ')} - {b.replace('-', ' ')} | {hold} | {cost} |")
     return lines
@@ -158,13 +148,8 @@ def factorial_table() -> list[str]:
 
 def uncertain_table() -> list[str]:
     """What becomes of the ball in imagined frames, and of success, where nobody can know the future."""
-    paths = {name: path for name in SMEARED if (path := TABLES / f"smear-{name}.table.json").exists()}
-    if not paths:
-        return []
+    paths = {name: path for name in SMEARED if (path := BENCHMARKS / f"smear-{name}.table.json").exists()}
     lines = [
-        "Where the future is uncertain: what the ball looks like after 8 imagined steps. *Size* is the root of its mean",
-        "squared distance from its centre, *dark* its darkest pixel (1 is the ball), *apart* how far two draws put it.",
-        "",
         "| uncertain by | frames | size px | dark | error px | apart px | hold % | final % | n | ms per action |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -192,30 +177,19 @@ def planned(path: Path) -> str:
 
 def learning_table() -> list[str]:
     """Success by the time that training took."""
-    path = TABLES / "learning.table.json"
-    if not path.exists():
-        return []
     lines = [
-        "What training buys: whole schedules of fewer steps, on the same recorded frames; one search for all, of 16 samples.",
-        "",
         "| imagines | steps | seconds of one core, encoder included | hold % | n | ms per action |",
         "|---|---|---|---|---|---|",
     ]
-    for name, steps, seconds, n, rate, low, high, time in load(path)["rows"]:
+    for name, steps, seconds, n, rate, low, high, time in load(BENCHMARKS / "learning.table.json")["rows"]:
         lines.append(f"| {CLOCKED[name]} | {steps} | {seconds:.0f} | {rate:.1f} [{low:.1f}, {high:.1f}] | {n} | {time:.3g} |")
     return lines
 
 
 def clock_table() -> list[str]:
     """First plans and whole episodes at equal time."""
-    path = TABLES / "clock-Ball.table.json"
-    if not path.exists():
-        return []
-    rows = load(path)["rows"]
+    rows = load(BENCHMARKS / "clock-Ball.table.json")["rows"]
     lines = [
-        "On the clock: what each makes of so many milliseconds. *First plan* as above, on the first 60 test tasks; the search",
-        "that a budget pays for is chosen on 20 dev tasks, and then replayed in whole episodes.",
-        "",
         "| ms per action | imagines | samples x iterations, horizon | its ms | first plan, cm | hold % | n |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -226,11 +200,12 @@ def clock_table() -> list[str]:
         words = search(flags) if flags else ""
         plan = f"{cost:.2f} [{low:.2f}, {high:.2f}]"
         lines.append(f"| {budget or ''} | {CLOCKED.get(name, name)} | {words} | {time or 0:.3g} | {plan} | {held} |")
-    return [*lines, "", *best_plans(rows)]
+    return lines
 
 
-def best_plans(rows: list[list[Any]]) -> list[str]:
+def best_table() -> list[str]:
     """What the best plan of each model saves against doing nothing, and when nine tenths of that are there."""
+    rows = load(BENCHMARKS / "clock-Ball.table.json")["rows"]
     idle = next(row[6] for row in rows if row[1] == "no action")
     lines = [
         "| imagines | best first plan, cm | its ms | within a tenth of what it saves, ms |",
@@ -255,17 +230,11 @@ def search(flags: str) -> str:
 
 def published_table() -> list[str]:
     """Speed at sizes that were published."""
-    path = TABLES / "published.table.json"
-    if not path.exists():
-        return []
     lines = [
-        "Analogues of published sizes, random weights, speed only: one imagined step of 64 sequences on one core. A ratio is",
-        "one of MFLOP per step (calls x places x work per place) over one of utilisation, a share of that of matrix products.",
-        "",
         "| network | size | places x channels | calls | MFLOP per step | ms, fp32 | ms, bf16 | utilisation | times LeWM's |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, size, places, calls, flop, exact, rough, used, ratio in load(path)["rows"]:
+    for name, size, places, calls, flop, exact, rough, used, ratio in load(BENCHMARKS / "published.table.json")["rows"]:
         cells = [f"{flop:,.3g}" if flop < 1000 else f"{flop:,.0f}", number(exact), number(rough), f"{used:.2f}", number(ratio)]
         lines.append(f"| {name} | {size / 1e6:.2f} M | {places} | {calls} | {' | '.join(cells)} |")
     return lines
@@ -274,3 +243,20 @@ def published_table() -> list[str]:
 def number(value: Any) -> str:
     """Three digits of it, or nothing."""
     return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+TABLES = {
+    "answer": answer_table,
+    "ball": lambda: planned_rows("Ball", PIXEL_ROWS),
+    "gate": gate_table,
+    "push": lambda: planned_rows("Push", PUSH_ROWS),
+    "tried": tried_table,
+    "factorial": factorial_table,
+    "questions": question_table,
+    "uncertain": uncertain_table,
+    "learning": learning_table,
+    "clock": clock_table,
+    "best": best_table,
+    "published": published_table,
+}
+"""By the name that stands in a page."""
