@@ -4,17 +4,16 @@
     python benchmarks/clock.py flags ENV           (prints budget, model and flags of what was chosen, up to a second)
 
 Every model has a ladder of settings: samples, iterations, horizon and, for diffusion, denoising steps; pixel models are
-compiled, and in bf16 where that is faster. A plan of each setting is timed once. For each budget the largest settings that fit
-it are tried: on the first 20 dev tasks the first plan is carried out by the true simulator without planning again, and its
-*true cost* is the mean distance from the goal in centimetres over the next env steps, the same number for all. The best of them
-is chosen for the budget, and reported on the first 60 test tasks; beyond 3.3 s the largest is. Milliseconds are CPU time of one
-thread, of a first plan.
+compiled, and in bf16 where that is faster, but for the smallest searches, of which judging the finalists in fp32 would take
+most. A plan of each setting is timed once. For each budget the largest settings that fit it are tried: on the first 20 dev
+tasks the first plan is carried out by the true simulator without planning again, and its *true cost* is the mean distance from
+the goal in centimetres over the next env steps, the same number for all. The best of them is chosen for the budget, and
+reported on the first 60 test tasks; beyond 3.3 s the largest is. Milliseconds are CPU time of one thread, of a first plan.
 
 Writes `benchmarks/results/clock-ENV.table.json`, in which models that are not named keep their rows. No plan has a deadline:
 whatever was chosen replays on any machine.
 """
 
-import itertools
 import statistics
 import sys
 import time
@@ -66,12 +65,14 @@ LADDERS = {
     ],
 }
 """Samples and iterations."""
+SMALLEST = [(4, 1), (8, 1)]
+"""Samples and iterations of pixel models in fp32, whose plans are short as well: half of the least horizon, and all of it."""
 HORIZONS = {"ball": {"latent": (8,), "pixel": (4, 6, 8)}, "push": {"latent": (7,), "pixel": (5, 7)}}
 """Steps of the model that a plan has: for the latent model those it ships with."""
 COSTS = {"ball": "", "push": " --cost latent --readouts Push-latent"}
 """Where what pixel models imagine is compared, if not between frames."""
-MODELS: dict[tuple[str, int | None], WorldModel] = {}
-"""Those that were built, by name and denoising steps: each is compiled once."""
+MODELS: dict[tuple[str, int | None, str], WorldModel] = {}
+"""Those that were built, by name, denoising steps and precision: each is compiled once."""
 IDLE = "no action"
 """A row of the table: what becomes of those who do nothing."""
 COLUMNS = ["budget ms", "model", "flags", "dev ms", "dev cost cm", "test ms", "test cost cm", "low", "high"]
@@ -134,26 +135,43 @@ def table(env: GoalEnv) -> Path:
     return RESULTS / f"clock-{short_name(env_id(env))}.table.json"
 
 
-def settings(name: str, model: str, folder: str) -> list[str]:
-    """Flags of every setting of a model."""
+def settings(name: str, model: str, folder: str) -> dict[str, int]:
+    """Flags of every setting of a model, and of how many denoised frames or predicted latents its plans are made."""
     kind = "latent" if "latent" in model else "pixel"
-    fast = "" if kind == "latent" else COSTS[name] + " --compile" + (" --precision bf16" if bf16_units() else "")
-    steps = [" --denoising-steps 1", " --denoising-steps 3"] if "diffusion" in model else [""]
-    return [
+    fast = "" if kind == "latent" else COSTS[name] + " --compile"
+    half = " --precision bf16" if fast and bf16_units() else ""
+    shapes = [(*size, horizon, half) for horizon in HORIZONS[name][kind] for size in LADDERS[kind]]
+    if half:
+        least = min(HORIZONS[name][kind])
+        shapes += [(*size, horizon, "") for horizon in (least // 2, least) for size in SMALLEST]
+    return {
         f"--world-model {folder} --planner.num-samples {samples} --planner.num-elites {ELITES[samples]} "
-        f"--planner.iterations {iterations} --planner.horizon {horizon}{fast}{step}"
-        for horizon, (samples, iterations), step in itertools.product(HORIZONS[name][kind], LADDERS[kind], steps)
-    ]
+        f"--planner.iterations {iterations} --planner.horizon {horizon}{fast}{precision}"
+        + (f" --denoising-steps {steps}" if "diffusion" in model else ""): samples * iterations * horizon * steps
+        for samples, iterations, horizon, precision in shapes
+        for steps in ((1, 3) if "diffusion" in model else (1,))
+    }
 
 
-def chosen(env: GoalEnv, ladder: list[str]) -> list[tuple[int, str, Trial | None]]:
+def timed(env: GoalEnv, tasks: TaskList, ladder: dict[str, int]) -> dict[str, float]:
+    """Milliseconds of a plan of every setting that can fit a budget, as the largest before it foretells."""
+    found: dict[str, float] = {}
+    pace = 0.0
+    for words, work in sorted(ladder.items(), key=lambda each: each[1]):
+        if pace * work <= max(BUDGETS):
+            found[words] = tried(env, tasks, words).median
+            pace = 0.8 * found[words] / work  # with room for one that is less slow
+    return found
+
+
+def chosen(env: GoalEnv, ladder: dict[str, int]) -> list[tuple[int, str, Trial | None]]:
     """Of each budget that something fits, the flags that are best on dev tasks; nothing is tried where there is no choice."""
     tasks = choose(env, "dev").first(DEV)
-    once = {words: tried(env, tasks.first(1), words).median for words in ladder}
+    once = timed(env, tasks.first(1), ladder)
     trials: dict[str, Trial] = {}
     found: list[tuple[int, str, Trial | None]] = []
     for budget, count in BUDGETS.items():
-        fitting = sorted((words for words in ladder if once[words] <= budget), key=once.__getitem__)[-count:]
+        fitting = sorted((words for words in once if once[words] <= budget), key=once.__getitem__)[-count:]
         for words in fitting if count > 1 else []:
             if words not in trials:
                 trials[words] = tried(env, tasks, words)
@@ -180,7 +198,7 @@ def agent_from(env: GoalEnv, tasks: TaskList, words: str) -> MPC:
     """What flags build, around the world model that was compiled before, if it was; else it is compiled now, by a plan."""
     request, built = asked(env, words), built_from(env, words)
     assert built.planning
-    key = request.world_model, request.denoising_steps
+    key = request.world_model, request.denoising_steps, request.precision
     new = key not in MODELS
     agent = MPC(env, replace(built.planning, model=MODELS.setdefault(key, built.planning.model)))
     if new:
