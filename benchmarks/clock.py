@@ -1,7 +1,7 @@
 """Equal time: how good a plan each world model makes in so many milliseconds.
 
     python benchmarks/clock.py ENV latent=Ball-latent regression=Ball-pixel_regression diffusion=Ball-pixel_diffusion
-    python benchmarks/clock.py flags ENV           (prints budget, model and flags of what was chosen, up to a second)
+    python benchmarks/clock.py flags ENV           (prints tasks, budget, model and flags of whole episodes to run)
 
 Every model has a ladder of settings: samples, iterations, horizon and, for diffusion, denoising steps; pixel models are
 compiled, and in bf16 where that is faster, but for the smallest searches, of which judging the finalists in fp32 would take
@@ -10,13 +10,14 @@ tasks the first plan is carried out by the true simulator without planning again
 the goal in centimetres over the next env steps, the same number for all. The best of them is chosen for the budget, and
 reported on the first 60 test tasks; beyond 3.3 s the largest is. Milliseconds are CPU time of one thread, of a first plan.
 
-Writes `benchmarks/results/clock-ENV.table.json`, in which models that are not named keep their rows. No plan has a deadline:
-whatever was chosen replays on any machine.
+Writes `benchmarks/results/clock-ENV.table.json` after each budget. Rows that are there stay, and their budgets are not done
+again. No plan has a deadline: whatever was chosen replays on any machine.
 """
 
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,11 +40,11 @@ from imagoal.world_model._precision import bf16_units
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
 BUDGETS = {33: 6, 100: 6, 330: 6, 1000: 6, 3300: 2, 10_000: 1, 30_000: 1}
 """Milliseconds, and how many settings are tried for them."""
-CLOSED = 1000
-"""Up to this budget whole episodes are run with what was chosen."""
+CLOSED = {"Ball": {33: 200, 100: 200, 330: 60, 1000: 60}, "Push": {100: 60, 1000: 60}}
+"""Of which budgets whole episodes are run with what was chosen, and of how many tasks."""
 DEV, TEST = 20, 60
 """Tasks that choose, and tasks that report."""
-AHEAD = {"ball": 8, "push": 14}
+AHEAD = {"Ball": 8, "Push": 14}
 """Env steps over which a plan is judged."""
 ELITES = {4: 2, 8: 2, 16: 3, 32: 4, 64: 8, 128: 16, 300: 30}
 LADDERS = {
@@ -67,9 +68,9 @@ LADDERS = {
 """Samples and iterations."""
 SMALLEST = [(4, 1), (8, 1)]
 """Samples and iterations of pixel models in fp32, whose plans are short as well: half of the least horizon, and all of it."""
-HORIZONS = {"ball": {"latent": (8,), "pixel": (4, 6, 8)}, "push": {"latent": (7,), "pixel": (5, 7)}}
+HORIZONS = {"Ball": {"latent": (8,), "pixel": (4, 6, 8)}, "Push": {"latent": (7,), "pixel": (5, 7)}}
 """Steps of the model that a plan has: for the latent model those it ships with."""
-COSTS = {"ball": "", "push": " --cost latent --readouts Push-latent"}
+COSTS = {"Ball": "", "Push": " --cost latent --readouts Push-latent"}
 """Where what pixel models imagine is compared, if not between frames."""
 MODELS: dict[tuple[str, int | None, str], WorldModel] = {}
 """Those that were built, by name, denoising steps and precision: each is compiled once."""
@@ -103,15 +104,16 @@ class Trial:
 
 def main(name: str, models: dict[str, str]) -> None:
     torch.set_num_threads(1)
-    if name not in AHEAD:
-        raise SystemExit(f"env {name!r}: no settings are written for it here; expected one of {', '.join(AHEAD)}")
     env = make(name)
+    if short(env) not in AHEAD:
+        raise SystemExit(f"env {name!r}: no settings are written for it here; expected one of {', '.join(AHEAD)}")
     tasks = choose(env, "test").first(TEST)
     write(env, IDLE, [[0, IDLE, "", None, None, 0.0, *interval(idle_costs(env, tasks))]])
     for model, folder in models.items():
         test: dict[str, Trial] = {}
-        rows: list[list[object]] = []
-        for budget, words, dev in chosen(env, settings(name, model, folder)):
+        rows = [row for row in committed(env) if row[1] == model]
+        owed = {budget: count for budget, count in BUDGETS.items() if budget not in {row[0] for row in rows}}
+        for budget, words, dev in chosen(env, settings(short(env), model, folder), owed):
             test[words] = test.get(words) or tried(env, tasks, words)
             judged = [dev.median, dev.cost] if dev else [None, None]
             rows.append([budget, model, words, *judged, test[words].median, *interval(test[words].costs)])
@@ -121,7 +123,7 @@ def main(name: str, models: dict[str, str]) -> None:
 
 def write(env: GoalEnv, model: str, rows: list[list[object]]) -> None:
     """Put a model's rows in the table, in place of those that it had."""
-    about = {"dev": DEV, "test": TEST, "ahead": AHEAD[short_name(env_id(env)).lower()]}
+    about = {"dev": DEV, "test": TEST, "ahead": AHEAD[short(env)]}
     _result.write_table(table(env), COLUMNS, [row for row in committed(env) if row[1] != model] + rows, about)
 
 
@@ -130,19 +132,24 @@ def committed(env: GoalEnv) -> list[list[object]]:
     return list(files.read_json(table(env))["rows"]) if table(env).exists() else []
 
 
+def short(env: GoalEnv) -> str:
+    """Name of an env."""
+    return short_name(env_id(env))
+
+
 def table(env: GoalEnv) -> Path:
     """Where the results are."""
-    return RESULTS / f"clock-{short_name(env_id(env))}.table.json"
+    return RESULTS / f"clock-{short(env)}.table.json"
 
 
-def settings(name: str, model: str, folder: str) -> dict[str, int]:
+def settings(env: str, model: str, folder: str) -> dict[str, int]:
     """Flags of every setting of a model, and of how many denoised frames or predicted latents its plans are made."""
     kind = "latent" if "latent" in model else "pixel"
-    fast = "" if kind == "latent" else COSTS[name] + " --compile"
+    fast = "" if kind == "latent" else COSTS[env] + " --compile"
     half = " --precision bf16" if fast and bf16_units() else ""
-    shapes = [(*size, horizon, half) for horizon in HORIZONS[name][kind] for size in LADDERS[kind]]
+    shapes = [(*size, horizon, half) for horizon in HORIZONS[env][kind] for size in LADDERS[kind]]
     if half:
-        least = min(HORIZONS[name][kind])
+        least = min(HORIZONS[env][kind])
         shapes += [(*size, horizon, "") for horizon in (least // 2, least) for size in SMALLEST]
     return {
         f"--world-model {folder} --planner.num-samples {samples} --planner.num-elites {ELITES[samples]} "
@@ -164,13 +171,12 @@ def timed(env: GoalEnv, tasks: TaskList, ladder: dict[str, int]) -> dict[str, fl
     return found
 
 
-def chosen(env: GoalEnv, ladder: dict[str, int]) -> list[tuple[int, str, Trial | None]]:
+def chosen(env: GoalEnv, ladder: dict[str, int], budgets: dict[int, int]) -> Iterator[tuple[int, str, Trial | None]]:
     """Of each budget that something fits, the flags that are best on dev tasks; nothing is tried where there is no choice."""
     tasks = choose(env, "dev").first(DEV)
     once = timed(env, tasks.first(1), ladder)
     trials: dict[str, Trial] = {}
-    found: list[tuple[int, str, Trial | None]] = []
-    for budget, count in BUDGETS.items():
+    for budget, count in budgets.items():
         fitting = sorted((words for words in once if once[words] <= budget), key=once.__getitem__)[-count:]
         for words in fitting if count > 1 else []:
             if words not in trials:
@@ -178,8 +184,7 @@ def chosen(env: GoalEnv, ladder: dict[str, int]) -> list[tuple[int, str, Trial |
                 print(f"{trials[words].median:8.1f} ms  {trials[words].cost:6.2f} cm  {words}", flush=True)
         if fitting:
             best = min(fitting, key=lambda words: trials[words].cost if words in trials else 0.0)
-            found.append((budget, best, trials.get(best)))
-    return found
+            yield budget, best, trials.get(best)
 
 
 def tried(env: GoalEnv, tasks: TaskList, words: str) -> Trial:
@@ -228,7 +233,7 @@ def first_plan(env: GoalEnv, agent: Agent, tasks: TaskList, index: int) -> torch
 
 def true_cost(env: GoalEnv, tasks: TaskList, index: int, actions: torch.Tensor) -> float:
     """Mean distance in metres from the goal over the next steps; after a plan's end nothing is done."""
-    steps = AHEAD[short_name(env_id(env)).lower()]
+    steps = AHEAD[short(env)]
     ahead = np.zeros((steps, actions.shape[1]))
     ahead[: len(actions)] = actions[:steps].double().numpy()
     states = env.simulate(tasks.starts[index][None], ahead[None])[0]
@@ -248,10 +253,11 @@ def interval(costs: list[float]) -> list[float]:
 
 
 def show_flags(name: str) -> None:
-    """For `benchmarks/pixels clock`, which runs whole episodes with them."""
-    for budget, model, words, *_ in committed(make(name)):
-        if model != IDLE and isinstance(budget, int) and budget <= CLOSED:
-            print(budget, model, words)
+    """For `benchmarks/pixels clock`, which runs the episodes."""
+    env = make(name)
+    for budget, model, words, *_ in committed(env):
+        if isinstance(budget, int) and budget in CLOSED[short(env)] and model != IDLE:
+            print(CLOSED[short(env)][budget], budget, model, words)
 
 
 if __name__ == "__main__":

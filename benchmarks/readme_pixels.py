@@ -186,37 +186,39 @@ def learning_table() -> list[str]:
     return lines
 
 
-def clock_table() -> list[str]:
+def clock_table(env: str, kind: str) -> list[str]:
     """First plans and whole episodes at equal time."""
-    rows = load(BENCHMARKS / "clock-Ball.table.json")["rows"]
+    rows = load(BENCHMARKS / f"clock-{env}.table.json")["rows"]
     lines = [
-        "| ms per action | imagines | samples x iterations, horizon | its ms | first plan, cm | hold % | n |",
+        f"| ms per action | imagines | samples x iterations, horizon | its ms | first plan, cm | {kind} % | n |",
         "|---|---|---|---|---|---|---|",
     ]
     for budget, name, flags, _, _, time, cost, low, high in sorted(rows, key=lambda row: row[0]):
-        episodes = RESULTS / f"Ball/clock-{name}-{budget}-s0.json"
-        success = load(episodes)["summary"]["success"]["hold"] if episodes.exists() else None
-        held = f"{share(success)} | {success['n']}" if success else " | "
+        episodes = RESULTS / env / f"clock-{name}-{budget}-s0.json"
+        success = load(episodes)["summary"]["success"][kind] if episodes.exists() else None
+        rate = f"{share(success)} | {success['n']}" if success else " | "
         words = search(flags) if flags else ""
         plan = f"{cost:.2f} [{low:.2f}, {high:.2f}]"
-        lines.append(f"| {budget or ''} | {CLOCKED.get(name, name)} | {words} | {time or 0:.3g} | {plan} | {held} |")
+        lines.append(f"| {budget or ''} | {CLOCKED.get(name, name)} | {words} | {time or 0:,.3g} | {plan} | {rate} |")
     return lines
 
 
 def best_table() -> list[str]:
     """What the best plan of each model saves against doing nothing, and when nine tenths of that are there."""
-    rows = load(BENCHMARKS / "clock-Ball.table.json")["rows"]
-    idle = next(row[6] for row in rows if row[1] == "no action")
     lines = [
-        "| imagines | best first plan, cm | its ms | within a tenth of what it saves, ms |",
-        "|---|---|---|---|",
+        "| env | imagines | best first plan, cm | its ms | within a tenth of what it saves, ms |",
+        "|---|---|---|---|---|",
     ]
-    for name, label in CLOCKED.items():
-        own = [(row[5], row[6]) for row in rows if row[1] == name]
-        if own:
-            time, best = min(own, key=lambda pair: pair[1])
-            enough = min(when for when, cost in own if cost <= idle - 0.9 * (idle - best))
-            lines.append(f"| {label} | {best:.2f} | {time:,.3g} | {enough:,.3g} |")
+    paths = {env: path for env in ("Ball", "Push") if (path := BENCHMARKS / f"clock-{env}.table.json").exists()}
+    for env, path in paths.items():
+        rows = load(path)["rows"]
+        idle = next(row[6] for row in rows if row[1] == "no action")
+        for name, label in CLOCKED.items():
+            own = [(row[5], row[6]) for row in rows if row[1] == name]
+            if own:
+                time, best = min(own, key=lambda pair: pair[1])
+                enough = min(when for when, cost in own if cost <= idle - 0.9 * (idle - best))
+                lines.append(f"| {env} | {label} | {best:.2f} | {time:,.3g} | {enough:,.3g} |")
     return lines
 
 
@@ -255,7 +257,8 @@ TABLES = {
     "questions": question_table,
     "uncertain": uncertain_table,
     "learning": learning_table,
-    "clock": clock_table,
+    "clock-ball": lambda: clock_table("Ball", "hold"),
+    "clock-push": lambda: clock_table("Push", "final"),
     "best": best_table,
     "published": published_table,
 }

@@ -13,16 +13,15 @@ import sys
 import time
 
 import torch
-from clock import COSTS, RESULTS, agent_from, first_plan
+from clock import COSTS, RESULTS, agent_from, first_plan, short
 
-from imagoal.envs import make, short_name
-from imagoal.envs._make import env_id
+from imagoal.envs import make
 from imagoal.eval import _result
 from imagoal.eval._tasks import choose
 from imagoal.world_model._precision import bf16_units
 
 TASKS = 12
-SEARCH = {"ball": "", "push": " --planner.num-samples 64 --planner.num-elites 8 --planner.iterations 2"}
+SEARCH = {"Ball": "", "Push": " --planner.num-samples 64 --planner.num-elites 8 --planner.iterations 2"}
 """Flags beside the env's own settings."""
 COLUMNS = ["imagines", "flags", "plans", "ms, median", "times the latent model's, median", "lowest", "highest"]
 
@@ -31,7 +30,7 @@ def main(name: str) -> None:
     torch.set_num_threads(1)
     env = make(name)
     tasks = choose(env, "dev").first(TASKS)
-    models = flags(name, short_name(env_id(env)))
+    models = flags(short(env))
     agents = {model: agent_from(env, tasks, words) for model, words in models.items()}
     taken: dict[str, list[float]] = {model: [] for model in agents}
     for index in range(TASKS):
@@ -46,14 +45,14 @@ def main(name: str) -> None:
         spread = [statistics.median(ratios), min(ratios), max(ratios)]
         rows.append([model, words, TASKS, statistics.median(taken[model]), *spread])
         print(*rows[-1])
-    _result.write_table(RESULTS / f"turns-{short_name(env_id(env))}.table.json", COLUMNS, rows, {"tasks": TASKS})
+    _result.write_table(RESULTS / f"turns-{short(env)}.table.json", COLUMNS, rows, {"tasks": TASKS})
 
 
-def flags(name: str, env: str) -> dict[str, str]:
+def flags(env: str) -> dict[str, str]:
     """What `imagoal eval` was told for the row of each model."""
-    fast = COSTS[name] + " --compile" + (" --precision bf16" if bf16_units() else "")
-    pixels = {kind: f"--world-model {env}-pixel_{kind}{SEARCH[name]}{fast}" for kind in ("regression", "diffusion")}
-    return {"latent": f"--world-model {env}-latent{SEARCH[name]}"} | pixels
+    fast = COSTS[env] + " --compile" + (" --precision bf16" if bf16_units() else "")
+    pixels = {kind: f"--world-model {env}-pixel_{kind}{SEARCH[env]}{fast}" for kind in ("regression", "diffusion")}
+    return {"latent": f"--world-model {env}-latent{SEARCH[env]}"} | pixels
 
 
 if __name__ == "__main__":
