@@ -199,7 +199,7 @@ def clock_table(env: str, kind: str) -> list[str]:
         rate = f"{share(success)} | {success['n']}" if success else " | "
         words = search(flags) if flags else ""
         plan = f"{cost:.2f} [{low:.2f}, {high:.2f}]"
-        lines.append(f"| {budget or ''} | {CLOCKED.get(name, name)} | {words} | {time or 0:,.3g} | {plan} | {rate} |")
+        lines.append(f"| {budget or ''} | {CLOCKED.get(name, name)} | {words} | {number(time or 0.0)} | {plan} | {rate} |")
     return lines
 
 
@@ -218,7 +218,7 @@ def best_table() -> list[str]:
             if own:
                 time, best = min(own, key=lambda pair: pair[1])
                 enough = min(when for when, cost in own if cost <= idle - 0.9 * (idle - best))
-                lines.append(f"| {env} | {label} | {best:.2f} | {time:,.3g} | {enough:,.3g} |")
+                lines.append(f"| {env} | {label} | {best:.2f} | {number(time)} | {number(enough)} |")
     return lines
 
 
