@@ -11,7 +11,7 @@ import readme_pixels
 from readme_cells import RESULTS, ROOT, load, share
 
 PAGES = (ROOT / "README.md", ROOT / "docs/pixels.md")
-BLOCK = re.compile(r"(<!-- table (\w+): python benchmarks/readme.py -->\n).*?(<!-- end of table -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- table ([\w-]+): python benchmarks/readme.py -->\n).*?(<!-- end of table -->)", re.DOTALL)
 """Where a table stands, and which."""
 
 ARMS = ("Reach", "PushEasy", "Push")

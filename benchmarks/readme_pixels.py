@@ -193,7 +193,8 @@ def clock_table(env: str, kind: str) -> list[str]:
         f"| ms per action | imagines | samples x iterations, horizon | its ms | first plan, cm | {kind} % | n |",
         "|---|---|---|---|---|---|---|",
     ]
-    for budget, name, flags, _, _, time, cost, low, high in sorted(rows, key=lambda row: row[0]):
+    order = ["no action", *CLOCKED]
+    for budget, name, flags, _, _, time, cost, low, high in sorted(rows, key=lambda row: (row[0], order.index(row[1]))):
         episodes = RESULTS / env / f"clock-{name}-{budget}-s0.json"
         success = load(episodes)["summary"]["success"][kind] if episodes.exists() else None
         rate = f"{share(success)} | {success['n']}" if success else " | "
