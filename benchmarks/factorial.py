@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clock import built_from, first_plan, interval, true_cost
+from first_plans import built_from, first_plan, interval, true_cost
 
 from imagoal.envs import make
 from imagoal.eval import _result
