@@ -113,15 +113,17 @@ def chosen(env: GoalEnv, ladder: dict[str, int], rows: list[list[Any]]) -> Itera
     tasks = choose(env, "dev").first(DEV)
     once = {} if done.keys() >= set(BUDGETS) else timed(env, tasks.first(1), ladder, max(BUDGETS))
     trials: dict[str, Trial] = {}
-    for budget in BUDGETS:
+    for budget in [each for each in BUDGETS if each not in done]:
         fitting = varied([words for words in sorted(once, key=once.__getitem__) if once[words] <= budget])
         if budget > TRIED:
-            fitting = [words for words in fitting if group(words) == group(done[TRIED])][:1]
-        if fitting and budget not in done:
-            for words in fitting[:TRIALS] if budget <= TRIED else []:
+            best = next((words for words in fitting if group(words) == group(done[TRIED])), None)
+        else:
+            for words in fitting[:TRIALS]:
                 trials[words] = trials.get(words) or tried(env, tasks, words)
                 print(f"{budget:5} {trials[words].median:8.1f} ms  {trials[words].cost:6.2f} cm  {words}", flush=True)
-            best = min(fitting[:TRIALS], key=lambda words: trials[words].cost if words in trials else 0.0)
+            held = [words for words in fitting[:TRIALS] if trials[words].median <= budget]  # one plan may say otherwise than 20
+            best = min(held, key=lambda words: trials[words].cost, default=None)
+        if best:
             done[budget] = best
             yield budget, best, trials.get(best)
 
