@@ -80,18 +80,19 @@ def gate_table() -> list[str]:
 def tried_table() -> list[str]:
     """How far Push's models stray on what a planner tries first."""
     lines = [
-        "| imagines by | learned from | finger | 1 step: puck | finger | 4 steps: puck | finger | 7 steps: puck | finger |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| imagines by | learned from | finger | n | 1 step: puck | finger | 4 steps: puck | finger | 7 steps: puck | finger |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, label in TRIED.items():
         rows = load(RESULTS / f"Push/tried-{name}.table.json")["rows"]
-        for where, words in (("inside", "inside"), ("beyond", "at the edge")):
+        for side, words in (("inside", "inside"), ("beyond", "at the edge")):
+            shown = [row for row in rows if row[1] == side and row[0] in (1, 4, 7)]
             cells = [
                 f"{puck:.1f} ({puck_read:.1f}) | {finger:.1f} ({finger_read:.1f})"
-                for step, side, _, puck, finger, puck_read, finger_read in rows
-                if side == where and step in (1, 4, 7)
+                for *_, puck, finger, puck_read, finger_read in shown
             ]
-            lines.append(f"| {label} | {words} | {' | '.join(cells)} |")
+            counts = " / ".join(str(row[2]) for row in shown)
+            lines.append(f"| {label} | {words} | {counts} | {' | '.join(cells)} |")
     return lines
 
 

@@ -49,10 +49,10 @@ def main(name: str, data: Path, models: dict[str, Path]) -> None:
     strips = {"true": shown}
     rows += told("true", shown, true, None)
     for label, model in loaded.items():
-        first, second = (imagined(cache, each, index, ids) for each in (model, replace(model, draw=1)))
-        random = model.head.random
-        rows += told(label, first, true, second if random else None)
-        strips |= {label: first} | ({f"{label}, drawn again": second} if random else {})
+        first = imagined(cache, model, index, ids)
+        second = imagined(cache, replace(model, draw=1), index, ids) if model.head.random else None
+        rows += told(label, first, true, second)
+        strips |= {label: first} | ({} if second is None else {f"{label}, drawn again": second})
     for row in rows:
         print(*row)
     settings = {"models": {label: str(path) for label, path in models.items()}, "data_hash": store.hash, "windows": len(ids)}
@@ -94,7 +94,7 @@ def size(covered: Tensor) -> float:
     weights = covered / covered.sum((1, 2), keepdim=True).clamp_min(1e-9)
     across, down = weights.sum(1), weights.sum(2)
     variances = [(each * places**2).sum(1) - (each * places).sum(1) ** 2 for each in (across, down)]
-    return float((variances[0] + variances[1]).sqrt().mean())
+    return float((variances[0] + variances[1]).clamp_min(0.0).sqrt().mean())
 
 
 def picture(strips: Frames) -> Image.Image:

@@ -80,7 +80,8 @@ class Diffusion:
     """Diffusion (EDM, arXiv 2206.00364), with the usual change as the data's standard deviation.
 
     Unlike DIAMOND (arXiv 2405.12399) it starts from so much noise that the first step alone is the regression's; at least half
-    of what it learns is that step.
+    of what it learns is that step. Unlike EDM all noise counts alike, in squared changes: where there is little of it, little
+    is left to be learned, and EDM's weight would make that as important.
     """
 
     random: ClassVar[bool] = True
@@ -154,7 +155,7 @@ class Diffusion:
 def denoised(net: Forward, maps: Tensor, actions: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
     """The mean (M, C, h, w) of what a noisy change may have been, sigma (M,) being the noise's standard deviation.
 
-    Preconditioned (table 1, sigma_data = 1) so that the network sees unit variance and learns unit variance.
+    Preconditioned (table 1, sigma_data = 1) so that the network sees unit variance and would learn unit variance.
     """
     skip, scale = 1 / (1 + sigma**2), 1 / (1 + sigma**2).sqrt()
     learned = net(maps, actions, _each(scale) * noisy, sigma.log())

@@ -161,6 +161,6 @@ class Block(nn.Module):
 
 
 def waves(log_sigma: Tensor) -> Tensor:
-    """Sines and cosines (M, 2 x OCTAVES) of the logarithm (M,) of a standard deviation, the longest over e^8."""
+    """Sines and cosines (M, 2 x OCTAVES) of the logarithm (M,) of a standard deviation; half the longest spans e^8."""
     angles = log_sigma[:, None] * (math.pi / 8) * 2 ** torch.arange(OCTAVES, device=log_sigma.device)
     return torch.cat([angles.sin(), angles.cos()], 1)
