@@ -199,13 +199,18 @@ def clock_table(env: str, kind: str) -> list[str]:
     for budget, place, name, flags, time, cost, low, high, *over in sorted(rows, key=lambda row: row[:2]):
         if budget:
             episodes = RESULTS / env / f"clock-{name}-{budget}-s0.json"
-            success = load(episodes)["summary"]["success"][kind] if episodes.exists() else None
-            rate = f"{share(success)} | {success['n']}" if success else " | "
+            rate = whole(load(episodes), kind, search(flags)) if episodes.exists() else " | "
             cells = f"{search(flags)} | {number(time)} | {cost:.2f} [{low:.2f}, {high:.2f}] | {between(over, 2)}"
             lines.append(f"| {budget} | {CLOCKED[name]} | {cells} | {rate} |")
         elif not place:
             lines.append(f"|  | no action |  |  | {cost:.2f} [{low:.2f}, {high:.2f}] | {between(over, 2)} |  |  |")
     return lines
+
+
+def whole(row: dict[str, Any], kind: str, searched: str) -> str:
+    """Two cells of a row of whole episodes: success, and by which search if it is another, and of how many tasks."""
+    success, own = row["summary"]["success"][kind], search(row["provenance"]["command"])
+    return f"{share(success)}{'' if own == searched else f' by {own}'} | {success['n']}"
 
 
 def best_table() -> list[str]:
