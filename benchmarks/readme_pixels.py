@@ -182,10 +182,13 @@ def learning_table() -> list[str]:
 
 
 def clock_rows(env: str) -> dict[str, list[Any]]:
-    """Rows of each model that has a table, without what was chosen on dev tasks."""
+    """Rows of each model that has a table, if they are reported, without what was seen on dev tasks."""
     paths = {name: BENCHMARKS / f"clock-{env}-{name}.table.json" for name in CLOCKED}
     tables = {name: load(path)["rows"] for name, path in paths.items() if path.exists()}
-    return {name: [[budget, flags, *row] for budget, _, flags, _, _, *row in rows] for name, rows in tables.items()}
+    return {
+        name: [[budget, flags, *row] for budget, _, flags, _, _, *row in rows if row[0] is not None]
+        for name, rows in tables.items()
+    }
 
 
 def clock_table(env: str, kind: str) -> list[str]:
