@@ -76,7 +76,8 @@ def fit(latents: Tensor, positions: Tensor, penalty: float = 1e-4) -> Probe:
     gram = inputs.T @ inputs
     ridge = penalty * torch.diag(gram).mean() + 1e-12
     weight = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype), inputs.T @ (targets - centre))
-    return Probe(weight.float(), (centre - mean @ weight).float())
+    # contiguous, as it is when loaded: some processors round a product by how its matrices lie in memory
+    return Probe(weight.float().contiguous(), (centre - mean @ weight).float())
 
 
 def r2(probe: Probe, latents: Tensor, positions: Tensor) -> float:

@@ -47,8 +47,9 @@ def past(last: int, count: int, new: int | None = None) -> Past:
 
 
 def same(first: State, second: State) -> None:
+    """Equal but for rounding: encoders sum in another order where there are more frames."""
     for a, b in zip(first, second, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(a, b, atol=3e-6, rtol=1e-6)
 
 
 def alike(first: Tensor, second: Tensor) -> None:
