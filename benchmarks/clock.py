@@ -52,7 +52,7 @@ def main(name: str, models: dict[str, str]) -> None:
     torch.set_num_threads(1)
     env = make(name)
     if short(env) not in AHEAD:
-        raise SystemExit(f"env {name!r}: no settings are written for it here; expected one of {', '.join(AHEAD)}")
+        raise SystemExit(f"env {name!r}: no settings are written for it here; expected {' or '.join(AHEAD).lower()}")
     tasks = choose(env, "test").first(TEST)
     for model, folder in models.items():
         rows = committed(env, model) or [[0, IDLE, "", None, None]]

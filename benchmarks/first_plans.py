@@ -70,7 +70,8 @@ def tried(env: GoalEnv, tasks: TaskList, words: str) -> Trial:
 
 def agent_from(env: GoalEnv, tasks: TaskList, words: str) -> MPC:
     """What flags build, around the world model that was compiled before, if it was; else it is compiled now, by a plan."""
-    request, built = asked(env, words), built_from(env, words)
+    request = asked(env, words)
+    built = build(request, env)
     assert built.planning
     key = request.world_model, request.denoising_steps, request.precision
     new = key not in MODELS
