@@ -194,7 +194,7 @@ def clock_rows(env: str) -> dict[str, list[Any]]:
 def clock_table(env: str, kind: str) -> list[str]:
     """First plans and whole episodes at equal time."""
     lines = [
-        "| ms per action | imagines | samples x iterations, horizon | its ms "
+        "| ms per plan | imagines | samples x iterations, horizon | its ms "
         f"| first plan, cm | over the latent's of 100 ms | {kind} % | n |",
         "|---|---|---|---|---|---|---|---|",
     ]
