@@ -34,7 +34,7 @@ BUDGETS = (33, 100, 330, 1000, 3300, 10_000, 30_000)
 """Milliseconds."""
 TRIALS, TRIED = 6, 3300
 """How many settings are tried for a budget, and up to which."""
-CLOSED = {"Ball": {33: 200, 100: 200, 330: 60, 1000: 60}, "Push": {100: 60, 1000: 60}}
+CLOSED = {"Ball": {33: 200, 100: 200, 330: 60, 1000: 60}, "Push": {100: 60, 330: 60, 1000: 60}}
 """Of which budgets whole episodes are run with what was chosen, and of how many tasks."""
 DEV, TEST = 20, 60
 """Tasks that choose, and tasks that report."""
