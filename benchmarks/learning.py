@@ -1,12 +1,12 @@
 """Success against the processor time that training took, encoder included.
 
-    python benchmarks/learning.py ROWS latent=RUN[+RUN ...] regression=RUN ...        (seconds; `benchmarks/pixels learning`)
+    python benchmarks/learning.py ROWS MODEL RUN[+RUN] ...                   (seconds; `benchmarks/pixels learning`)
 
-ROWS is the folder of results; a model may be named repeatedly, once for each schedule, and the runs that made it (of an encoder
-and of a world model) are joined by `+`. The row of a model is called `learning-` and the name of its last run's folder.
-Every schedule is a whole one, warm-up and cosine, of fewer steps. Data are the same for all and not counted.
+ROWS is the folder of results, MODEL is latent, regression or diffusion. There is a RUN for each schedule; those that made one
+model (of an encoder and of a world model) are joined by `+`. The row of a model is called `learning-` and the name of its last
+run's folder. Every schedule is a whole one, warm-up and cosine, of fewer steps. Data are the same for all and not counted.
 
-Writes `benchmarks/results/learning.table.json`.
+Writes `benchmarks/results/learning-MODEL.table.json`.
 """
 
 import sys
@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[1]
 COLUMNS = ["model", "steps", "cpu s", "n", "hold %", "low", "high", "ms per action, p50"]
 
 
-def main(results: Path, models: list[tuple[str, list[Path]]]) -> None:
-    rows = [row(results, name, runs) for name, runs in models]
+def main(results: Path, model: str, made: list[list[Path]]) -> None:
+    rows = [row(results, model, runs) for runs in made]
     for each in rows:
         print(*each)
-    settings = {"searches": sorted({searched(results, runs[-1]) for _, runs in models})}
-    _result.write_table(ROOT / "benchmarks/results/learning.table.json", COLUMNS, rows, settings)
+    settings = {"searches": sorted({searched(results, runs[-1]) for runs in made})}
+    _result.write_table(ROOT / f"benchmarks/results/learning-{model}.table.json", COLUMNS, rows, settings)
 
 
 def row(results: Path, name: str, runs: list[Path]) -> list[object]:
@@ -52,5 +52,4 @@ def result(results: Path, run: Path) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    named = (each.partition("=") for each in sys.argv[2:])
-    main(Path(sys.argv[1]), [(name, [Path(run) for run in runs.split("+")]) for name, _, runs in named])
+    main(Path(sys.argv[1]), sys.argv[2], [[Path(run) for run in runs.split("+")] for runs in sys.argv[3:]])

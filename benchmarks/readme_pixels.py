@@ -176,7 +176,8 @@ def learning_table() -> list[str]:
         "| imagines | steps | seconds of one core, encoder included | hold % | n | ms per action |",
         "|---|---|---|---|---|---|",
     ]
-    for name, steps, seconds, n, rate, low, high, time in load(BENCHMARKS / "learning.table.json")["rows"]:
+    paths = [path for name in CLOCKED if (path := BENCHMARKS / f"learning-{name}.table.json").exists()]
+    for name, steps, seconds, n, rate, low, high, time in (row for path in paths for row in load(path)["rows"]):
         lines.append(f"| {CLOCKED[name]} | {steps} | {seconds:.0f} | {rate:.1f} [{low:.1f}, {high:.1f}] | {n} | {time:.3g} |")
     return lines
 
