@@ -3,8 +3,8 @@
     python benchmarks/learning.py ROWS MODEL RUN[+RUN] ...                   (seconds; `benchmarks/pixels learning`)
 
 ROWS is the folder of results, MODEL is latent, regression or diffusion. There is a RUN for each schedule; those that made one
-model (of an encoder and of a world model) are joined by `+`. The row of a model is called `learning-` and the name of its last
-run's folder. Every schedule is a whole one, warm-up and cosine, of fewer steps. Data are the same for all and not counted.
+model (of an encoder and of a world model) are joined by `+`. The row of a model is called `learning-RUN-s0` by the last
+RUN. Every schedule is a whole one, warm-up and cosine, of fewer steps. Data are the same for all and not counted.
 
 Writes `benchmarks/results/learning-MODEL.table.json`.
 """
@@ -48,7 +48,7 @@ def searched(results: Path, run: Path) -> str:
 
 def result(results: Path, run: Path) -> Mapping[str, Any]:
     """A row."""
-    return _result.load(results / f"learning-{run.name}.json")
+    return _result.load(results / f"learning-{run.name}-s0.json")
 
 
 if __name__ == "__main__":
