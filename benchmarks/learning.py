@@ -3,8 +3,8 @@
     python benchmarks/learning.py ROWS MODEL RUN[+RUN] ...                   (seconds; `benchmarks/pixels learning`)
 
 ROWS is the folder of results, MODEL is latent, regression or diffusion. There is a RUN for each schedule; those that made one
-model (of an encoder and of a world model) are joined by `+`. The row of a model is called `learning-RUN-s0` by the last
-RUN. Every schedule is a whole one, warm-up and cosine, of fewer steps. Data are the same for all and not counted.
+model (of an encoder and of a world model) are joined by `+`, and its row is called `learning-NAME-s0`, NAME being the folder of
+the last run. Every schedule is a whole one, warm-up and cosine, of fewer steps. Data are the same for all and not counted.
 
 Writes `benchmarks/results/learning-MODEL.table.json`.
 """
