@@ -185,6 +185,21 @@ def test_an_env_s_preset_stands_before_the_user_s_flags(args: str, world_model: 
 
 
 @pytest.mark.parametrize(
+    ("args", "cost", "readouts"),
+    [
+        ("--world-model Push-latent", None, ""),
+        ("--world-model Push-pixel_regression", "latent", "Push-latent"),
+        ("--world-model=Push-pixel_diffusion --cost frame", "frame", "Push-latent"),
+    ],
+)
+def test_frames_that_a_shipped_model_imagines_are_compared_by_the_encoder_that_did_best(
+    args: str, cost: str | None, readouts: str
+) -> None:
+    found = flags.parse(Eval, ["--env", "push", *args.split()], "imagoal eval")
+    assert (found.cost, found.readouts) == (cost, readouts)
+
+
+@pytest.mark.parametrize(
     ("args", "steps"),
     [("", 1500), ("--kind pixel_regression", 16000), ("--kind=pixel_regression", 16000), ("--run runs/pixel_regression", 1500)],
 )

@@ -54,7 +54,8 @@ class Agency(Common):
     compile: bool = False
     """Compile what imagines: the first plan takes seconds to minutes, all others less time than before."""
     denoising_steps: int | None = None
-    """Euler steps for each frame that a diffusion model imagines; its own number if not said."""
+    """Euler steps for each map that a diffusion model imagines; if not said, as many as it was trained with. One that learned
+    from what it had imagined is at its best with those."""
     device: str = "cpu"
     """Where a trained world model computes, and the search with it: cpu, cuda, or cuda:1 for the second GPU."""
     trust: bool = False

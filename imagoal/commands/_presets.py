@@ -27,6 +27,13 @@ PRESETS = {
 }
 """Flags by env, without namespace, version and underscores."""
 
+ENCODED = "--cost latent --readouts Push-latent"
+"""Imagined frames compared by an encoder: an arm is larger than a puck, so that blurred frames serve less well (19 of 20 dev
+tasks and 14, `benchmarks/results/push-regression-*-dev.json`)."""
+
+IMAGINED = {"Push-pixel_diffusion": ENCODED, "Push-pixel_regression": ENCODED}
+"""More flags by shipped world model."""
+
 
 def preset(args: Sequence[str]) -> list[str]:
     """Flags that stand before those of the user, whose flags win; none for agents that do not plan."""
@@ -34,7 +41,7 @@ def preset(args: Sequence[str]) -> list[str]:
     if given.get("--agent", "mpc") != "mpc":
         return []
     env = given.get("--env", "ball").rpartition("/")[2].partition("-v")[0].replace("_", "").lower()
-    flags = PRESETS.get(env, "").split()
+    flags = f"{PRESETS.get(env, '')} {IMAGINED.get(given.get('--world-model', ''), '')}".split()
     pairs = zip(flags[::2], flags[1::2], strict=True)
     other_planner = given.get("--planner", "cem") != "cem"
     return [word for flag, value in pairs if not (other_planner and flag.startswith("--planner.")) for word in (flag, value)]
