@@ -34,12 +34,25 @@ SIX = {
     "one-vector": "*apart*: one vector, as shipped | regression",
 }
 SMEARED = {
-    "BallGust": ("BallGust", "kicks out of nowhere", "pixel_{}-s0"),
-    "single-frame": ("Ball", "one frame of history", "pixel_{}-single-frame-s0"),
+    "BallGust": (
+        *("BallGust", "kicks out of nowhere", "pixel_{}-s0"),
+        {"latent-quick-s0": "*latent, one vector*", "oracle-quick-s0": "*simulator, without the kicks to come*"},
+    ),
+    "single-frame": (
+        *("Ball", "one frame of history", "pixel_{}-single-frame-s0"),
+        {"latent-single-frame-s0": "*latent, one vector*", "oracle-quick-s0": "*simulator, from the state*"},
+    ),
 }
-"""By table: the env, why its future is uncertain, and the rows of the models."""
-SEARCHED_ALIKE = {"latent-quick-s0": "*latent, one vector*", "oracle-quick-s0": "*simulator, without the kicks to come*"}
-"""Rows of BallGust by the same search, without imagined frames."""
+"""By table: the env, why its future is uncertain, the rows of the models, and others by the same search."""
+DISTRACTED = {
+    "simulator-frame-quick-distracted-s0": "*true simulator*",
+    "simulator-keypoints-distracted-s0": "*true simulator*",
+    "latent-keypoints-distracted-s0": "latent, on keypoints",
+    "pixel_regression-distracted-s0": "pixel regression",
+    "pixel_diffusion-distracted-s0": "pixel diffusion",
+    "pixel_regression-keypoints-distracted-s0": "pixel regression",
+    "pixel_diffusion-keypoints-distracted-s0": "pixel diffusion",
+}
 CLOCKED = {"latent": "latent", "regression": "pixel regression", "diffusion": "pixel diffusion"}
 
 
@@ -149,15 +162,14 @@ def uncertain_table() -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, path in paths.items():
-        env, why, slug = SMEARED[name]
+        env, why, slug, others = SMEARED[name]
         for frames, step, size, dark, error, apart in load(path)["rows"]:
             if step == 8:
                 cells = [f"{size:.2f}", f"{dark:.2f}", f"{error:.2f}", "" if apart is None else f"{apart:.2f}"]
                 row = planned(RESULTS / env / f"{slug.format(frames)}.json")
                 lines.append(f"| {why} | {frames} | {' | '.join(cells)} | {row} |")
-        if env == "BallGust":
-            rows = {label: planned(RESULTS / env / f"{other}.json") for other, label in SEARCHED_ALIKE.items()}
-            lines += [f"| {why} | {label} |  |  |  |  | {row} |" for label, row in rows.items()]
+        rows = {label: planned(RESULTS / env / f"{other}.json") for other, label in others.items()}
+        lines += [f"| {why} | {label} |  |  |  |  | {row} |" for label, row in rows.items()]
     return lines
 
 

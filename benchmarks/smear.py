@@ -1,6 +1,7 @@
 """What becomes of a ball whose future is uncertain: smeared by a regression, somewhere by diffusion.
 
-    python benchmarks/smear.py NAME DATA regression=DIR diffusion=DIR        (minutes; DATA is a store of Ball or BallGust)
+    python benchmarks/smear.py NAME DATA regression=DIR diffusion=DIR        (minutes; DATA is a store of Ball or BallGust;
+                                                                              DIR@12 denoises in 12 steps)
 
 In held-out windows the models imagine 8 steps from true frames. By step: the *size* of the ball, i.e. the root of the mean
 squared distance in pixels of what is covered, by a quarter at least, from its centre; how *dark* the darkest of what is
@@ -18,14 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pixel_gate import ROOT, bounces, centres, coverage, in_pixels, known
+from pixel_gate import ROOT, bounces, centres, coverage, in_pixels, known, loaded
 from torch import Tensor
 
 from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
 from imagoal.envs._store import Store
 from imagoal.envs._types import Floats, Frames
 from imagoal.eval import _result
-from imagoal.world_model import _load
 from imagoal.world_model._frames import as_float, to_array, to_tensor
 from imagoal.world_model._map_model import MapModel
 from imagoal.world_model._types import Past
@@ -38,24 +38,24 @@ FAINT = 0.25
 COLUMNS = ["frames", "step", "size px", "dark", "error px", "apart px"]
 
 
-def main(name: str, data: Path, models: dict[str, Path]) -> None:
+def main(name: str, data: Path, paths: dict[str, str]) -> None:
     store = Store.open(data)
     cache, rows = open_cache(store), []
-    loaded: dict[str, Any] = {name: _load.load(path).model for name, path in models.items()}
-    index = known(cache.window_index(max(model.history for model in loaded.values()), HORIZON, 1, split(cache)[1]))
+    models: dict[str, Any] = {label: loaded(path).model for label, path in paths.items()}
+    index = known(cache.window_index(max(model.history for model in models.values()), HORIZON, 1, split(cache)[1]))
     ids = np.random.default_rng(0).permutation(len(index))[:WINDOWS]
     shown = as_float(to_tensor(index.take(cache.frames, ids)[:, index.context :]))
     true = in_pixels(np.asarray(index.take(cache.states, ids)[:, index.context :, :2]))
     strips = {"true": shown}
     rows += told("true", shown, true, None)
-    for label, model in loaded.items():
+    for label, model in models.items():
         first = imagined(cache, model, index, ids)
         second = imagined(cache, replace(model, draw=1), index, ids) if model.head.random else None
         rows += told(label, first, true, second)
         strips |= {label: first} | ({} if second is None else {f"{label}, drawn again": second})
     for row in rows:
         print(*row)
-    settings = {"models": {label: str(path) for label, path in models.items()}, "data_hash": store.hash, "windows": len(ids)}
+    settings = {"models": paths, "data_hash": store.hash, "windows": len(ids)}
     _result.write_table(ROOT / f"benchmarks/results/smear-{name}.table.json", COLUMNS, rows, settings)
     kicked = np.flatnonzero(bounces(cache, index, (HORIZON,))[ids, 0])
     chosen = int(kicked[0]) if len(kicked) else 0
@@ -106,4 +106,4 @@ def picture(strips: Frames) -> Image.Image:
 
 if __name__ == "__main__":
     named = (each.partition("=") for each in sys.argv[3:])
-    main(sys.argv[1], Path(sys.argv[2]), {name: Path(path) for name, _, path in named})
+    main(sys.argv[1], Path(sys.argv[2]), {name: path for name, _, path in named})
