@@ -155,7 +155,7 @@ def question_table() -> list[str]:
 
 
 def uncertain_table() -> list[str]:
-    """What becomes of the ball in imagined frames, and of success, where nobody can know the future."""
+    """What becomes of the ball in imagined frames, after one step and after eight, and of success, where nobody can know."""
     paths = {name: path for name in SMEARED if (path := BENCHMARKS / f"smear-{name}.table.json").exists()}
     lines = [
         "| uncertain by | frames | size px | dark | error px | apart px | hold % | final % | n | ms per action |",
@@ -163,11 +163,13 @@ def uncertain_table() -> list[str]:
     ]
     for name, path in paths.items():
         env, why, slug, others = SMEARED[name]
-        for frames, step, size, dark, error, apart in load(path)["rows"]:
-            if step == 8:
-                cells = [f"{size:.2f}", f"{dark:.2f}", f"{error:.2f}", "" if apart is None else f"{apart:.2f}"]
-                row = planned(RESULTS / env / f"{slug.format(frames)}.json")
-                lines.append(f"| {why} | {frames} | {' | '.join(cells)} | {row} |")
+        seen = {(frames, step): numbers for frames, step, *numbers in load(path)["rows"]}
+        for frames in dict.fromkeys(frames for frames, _ in seen):
+            pairs = zip(seen[frames, 1], seen[frames, 8], strict=True)
+            cells = ["" if first is None else f"{first:.2f} / {last:.2f}" for first, last in pairs]
+            lines.append(
+                f"| {why} | {frames} | {' | '.join(cells)} | {planned(RESULTS / env / f'{slug.format(frames)}.json')} |"
+            )
         rows = {label: planned(RESULTS / env / f"{other}.json") for other, label in others.items()}
         lines += [f"| {why} | {label} |  |  |  |  | {row} |" for label, row in rows.items()]
     return lines
@@ -278,6 +280,7 @@ TABLES = {
     "factorial": factorial_table,
     "questions": question_table,
     "uncertain": uncertain_table,
+    "distracted": lambda: planned_rows("Ball", DISTRACTED),
     "learning": learning_table,
     "clock-ball": lambda: clock_table("Ball", "hold"),
     "clock-push": lambda: clock_table("Push", "final"),

@@ -7,7 +7,7 @@ In held-out windows the models imagine 8 steps from true frames. By step: the *s
 squared distance in pixels of what is covered, by a quarter at least, from its centre; how *dark* the darkest of what is
 covered is, 1 being the ball itself; and the *error* of the centre. Two draws of a diffusion's noise are *apart* by so many
 pixels. Writes
-`benchmarks/results/smear-NAME.table.json` and `docs/smear-NAME.png`: a window in which the ball is kicked or meets a
+`benchmarks/results/smear-NAME.table.json` and `docs/smear-NAME.webp`: a window in which the ball is kicked or meets a
 wall, or the first one.
 """
 
@@ -59,7 +59,9 @@ def main(name: str, data: Path, paths: dict[str, str]) -> None:
     _result.write_table(ROOT / f"benchmarks/results/smear-{name}.table.json", COLUMNS, rows, settings)
     kicked = np.flatnonzero(bounces(cache, index, (HORIZON,))[ids, 0])
     chosen = int(kicked[0]) if len(kicked) else 0
-    picture(np.stack([to_array(frames[chosen]) for frames in strips.values()])).save(ROOT / f"docs/smear-{name}.png")
+    picture(np.stack([to_array(frames[chosen]) for frames in strips.values()])).save(
+        ROOT / f"docs/smear-{name}.webp", quality=90
+    )
 
 
 def imagined(cache: FrameCache, model: MapModel, index: WindowIndex, ids: Ints) -> Tensor:
