@@ -53,6 +53,8 @@ DISTRACTED = {
     "pixel_regression-keypoints-distracted-s0": "pixel regression",
     "pixel_diffusion-keypoints-distracted-s0": "pixel diffusion",
 }
+CURVED = (1000, 2000, 4000, 8000, 12000, 16000)
+"""Steps of training that are shown."""
 CLOCKED = {"latent": "latent", "regression": "pixel regression", "diffusion": "pixel diffusion"}
 
 
@@ -87,6 +89,19 @@ def gate_table() -> list[str]:
     for name in dict.fromkeys(frames for frames, *_ in gate):
         errors = [f"{gate[name, step, flight]:.2f}" for step in (1, 8) for flight in ("all", "free", "bounce")]
         lines.append(f"| {name} | {' | '.join(errors)} |")
+    return lines
+
+
+def curve_table(name: str) -> list[str]:
+    """Held-out errors along training."""
+    rows = {(model, step): numbers for model, step, *numbers in load(BENCHMARKS / f"{name}-curves.table.json")["rows"]}
+    lines = [
+        f"| imagines | {' | '.join(f'{step:,}' for step in CURVED)} steps | seconds of one core |",
+        f"|---|{'---|' * len(CURVED)}---|",
+    ]
+    for model in dict.fromkeys(model for model, _ in rows):
+        errors = [f"{100 * first:.2f} / {100 * last:.2f}" for _, first, last in (rows[model, step] for step in CURVED)]
+        lines.append(f"| {CLOCKED[model]} | {' | '.join(errors)} | {rows[model, CURVED[-1]][0]:,.0f} |")
     return lines
 
 
@@ -273,6 +288,7 @@ def number(value: Any) -> str:
 
 TABLES = {
     "answer": answer_table,
+    "ball-curves": lambda: curve_table("ball"),
     "ball": lambda: planned_rows("Ball", PIXEL_ROWS),
     "gate": gate_table,
     "push": lambda: planned_rows("Push", PUSH_ROWS),
