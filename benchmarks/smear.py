@@ -6,9 +6,8 @@
 In held-out windows the models imagine 8 steps from true frames. By step: the *size* of the ball, i.e. the root of the mean
 squared distance in pixels of what is covered, by a quarter at least, from its centre; how *dark* the darkest of what is
 covered is, 1 being the ball itself; and the *error* of the centre. Two draws of a diffusion's noise are *apart* by so many
-pixels. Writes
-`benchmarks/results/smear-NAME.table.json` and `docs/smear-NAME.webp`: a window in which the ball is kicked or meets a
-wall, or the first one.
+pixels. Writes `benchmarks/results/smear-NAME.table.json` and `docs/smear-NAME.webp`: a window in which the ball is kicked or
+meets a wall, or the first one.
 """
 
 import sys
@@ -18,21 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from pixel_gate import ROOT, bounces, centres, coverage, in_pixels, known, loaded
+from strips import HORIZON, imagined, save, true
 from torch import Tensor
 
-from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
+from imagoal.envs._cache import open_cache
 from imagoal.envs._store import Store
-from imagoal.envs._types import Floats, Frames
+from imagoal.envs._types import Floats
 from imagoal.eval import _result
-from imagoal.world_model._frames import as_float, to_array, to_tensor
-from imagoal.world_model._map_model import MapModel
-from imagoal.world_model._types import Past
 from imagoal.world_model._windows import split
 
-HORIZON, WINDOWS, SHOWN = 8, 256, (1, 4, 8)
-ENLARGED = 2
+WINDOWS, SHOWN = 256, (1, 4, 8)
 FAINT = 0.25
 """Of the ball's colour: less than that is the grain of a whole picture, whose size is not the ball's."""
 COLUMNS = ["frames", "step", "size px", "dark", "error px", "apart px"]
@@ -44,43 +39,31 @@ def main(name: str, data: Path, paths: dict[str, str]) -> None:
     models: dict[str, Any] = {label: loaded(path).model for label, path in paths.items()}
     index = known(cache.window_index(max(model.history for model in models.values()), HORIZON, 1, split(cache)[1]))
     ids = np.random.default_rng(0).permutation(len(index))[:WINDOWS]
-    shown = as_float(to_tensor(index.take(cache.frames, ids)[:, index.context :]))
-    true = in_pixels(np.asarray(index.take(cache.states, ids)[:, index.context :, :2]))
-    strips = {"true": shown}
-    rows += told("true", shown, true, None)
+    shown = true(cache, index, ids)
+    places = in_pixels(np.asarray(index.take(cache.states, ids)[:, index.context :, :2]))
+    strips = [shown]
+    rows += told("true", shown, places, None)
     for label, model in models.items():
         first = imagined(cache, model, index, ids)
         second = imagined(cache, replace(model, draw=1), index, ids) if model.head.random else None
-        rows += told(label, first, true, second)
-        strips |= {label: first} | ({} if second is None else {f"{label}, drawn again": second})
+        rows += told(label, first, places, second)
+        strips += [first] if second is None else [first, second]
     for row in rows:
         print(*row)
     settings = {"models": paths, "data_hash": store.hash, "windows": len(ids)}
     _result.write_table(ROOT / f"benchmarks/results/smear-{name}.table.json", COLUMNS, rows, settings)
     kicked = np.flatnonzero(bounces(cache, index, (HORIZON,))[ids, 0])
     chosen = int(kicked[0]) if len(kicked) else 0
-    picture(np.stack([to_array(frames[chosen]) for frames in strips.values()])).save(
-        ROOT / f"docs/smear-{name}.webp", quality=90
-    )
+    save(f"smear-{name}", [frames[chosen] for frames in strips])
 
 
-def imagined(cache: FrameCache, model: MapModel, index: WindowIndex, ids: Ints) -> Tensor:
-    """Frames (W, HORIZON, 3, h, w)."""
-    parts = []
-    for some in np.array_split(ids, max(1, len(ids) // 64)):
-        frames, actions = (torch.from_numpy(part) for part in cache.windows(index, some))
-        past = Past(to_tensor(frames[:, : index.context].numpy()), actions[:, : index.context - 1])
-        parts.append(model.rollout(model.observe(past, some.tolist()), actions[:, None, index.context - 1 :])[:, 0])
-    return torch.cat(parts)
-
-
-def told(label: str, frames: Tensor, true: Floats, again: Tensor | None) -> list[list[object]]:
+def told(label: str, frames: Tensor, places: Floats, again: Tensor | None) -> list[list[object]]:
     """Rows of the table."""
     rows: list[list[object]] = []
     for step in SHOWN:
         seen = frames[:, step - 1]
         covered, middles = coverage(seen), centres(seen)
-        error = float(np.linalg.norm(middles - true[:, step - 1], axis=1).mean())
+        error = float(np.linalg.norm(middles - places[:, step - 1], axis=1).mean())
         apart = None if again is None else float(np.linalg.norm(centres(again[:, step - 1]) - middles, axis=1).mean())
         rows.append([label, step, size(covered), float(covered.amax((1, 2)).mean()), error, apart])
     return rows
@@ -97,13 +80,6 @@ def size(covered: Tensor) -> float:
     across, down = weights.sum(1), weights.sum(2)
     variances = [(each * places**2).sum(1) - (each * places).sum(1) ** 2 for each in (across, down)]
     return float((variances[0] + variances[1]).clamp_min(0.0).sqrt().mean())
-
-
-def picture(strips: Frames) -> Image.Image:
-    """Strips (S, H, h, w, 3) one below the other."""
-    framed = np.pad(strips, ((0, 0), (0, 0), (0, 2), (0, 2), (0, 0)), constant_values=255)
-    joined = np.concatenate([np.concatenate(list(strip), 1) for strip in framed])
-    return Image.fromarray(joined.repeat(ENLARGED, 0).repeat(ENLARGED, 1))
 
 
 if __name__ == "__main__":
