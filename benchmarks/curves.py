@@ -3,8 +3,8 @@
     python benchmarks/curves.py NAME regression=runs/pixels/pixels-regression ...     (seconds; from runs of `imagoal train`)
 
 Errors are root mean squares of frames in [0, 1], or of tokens, after one imagined step and after the last that is trained
-on, of the averaged weights. Writes `benchmarks/results/NAME.table.json`; its last row of each model is the whole
-training.
+on, of the averaged weights, in some held-out windows. Writes `benchmarks/results/NAME.table.json`; its last row of each model
+is the whole training, in all held-out windows: not to be compared with those above it.
 """
 
 import sys

@@ -53,8 +53,8 @@ DISTRACTED = {
     "pixel_regression-keypoints-distracted-s0": "pixel regression",
     "pixel_diffusion-keypoints-distracted-s0": "pixel diffusion",
 }
-CURVED = (1000, 2000, 4000, 8000, 12000, 16000)
-"""Steps of training that are shown."""
+CURVED = (1000, 2000, 4000, 8000, 12000, 14000, 15500)
+"""Steps of training that are shown, of 16,000."""
 CLOCKED = {"latent": "latent", "regression": "pixel regression", "diffusion": "pixel diffusion"}
 
 
@@ -101,7 +101,9 @@ def curve_table(name: str) -> list[str]:
     ]
     for model in dict.fromkeys(model for model, _ in rows):
         errors = [f"{100 * first:.2f} / {100 * last:.2f}" for _, first, last in (rows[model, step] for step in CURVED)]
-        lines.append(f"| {CLOCKED[model]} | {' | '.join(errors)} | {rows[model, CURVED[-1]][0]:,.0f} |")
+        lines.append(
+            f"| {CLOCKED[model]} | {' | '.join(errors)} | {max(row[0] for key, row in rows.items() if key[0] == model):,.0f} |"
+        )
     return lines
 
 
@@ -182,9 +184,8 @@ def uncertain_table() -> list[str]:
         for frames in dict.fromkeys(frames for frames, _ in seen):
             pairs = zip(seen[frames, 1], seen[frames, 8], strict=True)
             cells = ["" if first is None else f"{first:.2f} / {last:.2f}" for first, last in pairs]
-            lines.append(
-                f"| {why} | {frames} | {' | '.join(cells)} | {planned(RESULTS / env / f'{slug.format(frames)}.json')} |"
-            )
+            row = planned(RESULTS / env / f"{slug.format(frames.replace(', ', '-').replace(' ', '-'))}.json")
+            lines.append(f"| {why} | {frames} | {' | '.join(cells)} | {row} |")
         rows = {label: planned(RESULTS / env / f"{other}.json") for other, label in others.items()}
         lines += [f"| {why} | {label} |  |  |  |  | {row} |" for label, row in rows.items()]
     return lines
@@ -289,6 +290,7 @@ def number(value: Any) -> str:
 TABLES = {
     "answer": answer_table,
     "ball-curves": lambda: curve_table("ball"),
+    "push-curves": lambda: curve_table("push"),
     "ball": lambda: planned_rows("Ball", PIXEL_ROWS),
     "gate": gate_table,
     "push": lambda: planned_rows("Push", PUSH_ROWS),
