@@ -37,7 +37,7 @@ from imagoal.world_model._chain import Link
 from imagoal.world_model._frames import as_float, to_tensor
 from imagoal.world_model._load import WorldModelFolder
 from imagoal.world_model._map_folder import MapFolder
-from imagoal.world_model._types import Past
+from imagoal.world_model._types import Past, WorldModel
 from imagoal.world_model._windows import split
 
 ROOT = Path(__file__).parents[1]
@@ -91,11 +91,16 @@ def imagined_errors(cache: FrameCache, folder: WorldModelFolder, index: WindowIn
     """Pixels (W, STEPS) by which the ball is misplaced in what is imagined."""
     model, errors = folder.model, []
     for ids in np.array_split(np.arange(len(index)), max(1, len(index) // BATCH)):
-        frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
-        past = Past(to_tensor(frames[:, : model.history].numpy()), actions[:, : model.history - 1])
-        imagined = model.rollout(model.observe(past, ids.tolist()), actions[:, None, model.history - 1 :])[:, 0]
-        errors.append(misplaced(imagined[:, [step - 1 for step in STEPS]], states(cache, index, ids), folder.probe))
+        seen = imagined(cache, model, index, ids)[:, [step - 1 for step in STEPS]]
+        errors.append(misplaced(seen, states(cache, index, ids), folder.probe))
     return np.concatenate(errors)
+
+
+def imagined(cache: FrameCache, model: WorldModel, index: WindowIndex, ids: Ints) -> Tensor:
+    """Frames or tokens (W, H, ...) that a model imagines in windows, all at once."""
+    frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
+    past = Past(to_tensor(frames[:, : index.context].numpy()), actions[:, : index.context - 1])
+    return model.rollout(model.observe(past, ids.tolist()), actions[:, None, index.context - 1 :])[:, 0]
 
 
 def token_errors(cache: FrameCache, folder: WorldModelFolder, index: WindowIndex) -> Floats:

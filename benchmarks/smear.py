@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from pixel_gate import ROOT, bounces, centres, coverage, in_pixels, known, loaded
-from strips import HORIZON, imagined, save, true
+from strips import HORIZON, followed, imagined, save
 from torch import Tensor
 
 from imagoal.envs._cache import open_cache
@@ -39,7 +39,7 @@ def main(name: str, data: Path, paths: dict[str, str]) -> None:
     models: dict[str, Any] = {label: loaded(path).model for label, path in paths.items()}
     index = known(cache.window_index(max(model.history for model in models.values()), HORIZON, 1, split(cache)[1]))
     ids = np.random.default_rng(0).permutation(len(index))[:WINDOWS]
-    shown = true(cache, index, ids)
+    shown = followed(cache, index, ids)
     places = in_pixels(np.asarray(index.take(cache.states, ids)[:, index.context :, :2]))
     strips = [shown]
     rows += told("true", shown, places, None)

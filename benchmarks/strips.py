@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pixel_gate
 import torch
 from PIL import Image
 from pixel_gate import ROOT, known, loaded
@@ -19,7 +20,6 @@ from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
 from imagoal.envs._store import Store
 from imagoal.world_model._frames import as_float, to_array, to_tensor
 from imagoal.world_model._map_model import MapModel
-from imagoal.world_model._types import Past
 from imagoal.world_model._windows import split
 
 HORIZON = 8
@@ -31,22 +31,17 @@ def main(name: str, data: Path, window: int, paths: dict[str, str]) -> None:
     models: list[Any] = [loaded(path).model for path in paths.values()]
     index = known(cache.window_index(max(model.history for model in models), HORIZON, 1, split(cache)[1]))
     ids = np.array([window])
-    save(name, [true(cache, index, ids)[0], *(imagined(cache, model, index, ids)[0] for model in models)])
+    save(name, [followed(cache, index, ids)[0], *(imagined(cache, model, index, ids)[0] for model in models)])
 
 
-def true(cache: FrameCache, index: WindowIndex, ids: Ints) -> Tensor:
+def followed(cache: FrameCache, index: WindowIndex, ids: Ints) -> Tensor:
     """Frames f32 (W, HORIZON, 3, h, w) that followed."""
     return as_float(to_tensor(index.take(cache.frames, ids)[:, index.context :]))
 
 
 def imagined(cache: FrameCache, model: MapModel, index: WindowIndex, ids: Ints) -> Tensor:
     """Frames f32 (W, HORIZON, 3, h, w) that a model imagines in their place."""
-    parts = []
-    for some in np.array_split(ids, max(1, len(ids) // 64)):
-        frames, actions = (torch.from_numpy(part) for part in cache.windows(index, some))
-        past = Past(to_tensor(frames[:, : index.context].numpy()), actions[:, : index.context - 1])
-        parts.append(model.rollout(model.observe(past, some.tolist()), actions[:, None, index.context - 1 :])[:, 0])
-    return torch.cat(parts)
+    return torch.cat([pixel_gate.imagined(cache, model, index, some) for some in np.array_split(ids, max(1, len(ids) // 64))])
 
 
 def save(name: str, strips: list[Tensor]) -> None:
