@@ -1,1 +1,5 @@
 """What acts in an environment, one per file."""
+
+from imagoal.agents._types import Agent, Decision, Planning
+
+__all__ = ["Agent", "Decision", "Planning"]

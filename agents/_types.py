@@ -8,10 +8,9 @@ from typing import Protocol
 from torch import Tensor
 
 from imagoal.errors import UsageError
-from imagoal.planning._goal_cost import Over
-from imagoal.planning._types import Plan, Planner
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._types import Observation, Place, WorldModel
+from imagoal.planning import Over, Plan, Planner
+from imagoal.world_model import Observation, Place, WorldModel
+from imagoal.world_model.readouts import Chain
 
 
 @dataclass(frozen=True)

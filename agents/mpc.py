@@ -9,15 +9,11 @@ import torch
 from torch import Tensor
 
 from imagoal.agents._types import Decision, Planning
-from imagoal.envs._types import GoalEnv
+from imagoal.envs import GoalEnv
 from imagoal.errors import UsageError
-from imagoal.planning._candidates import no_op, propose
-from imagoal.planning._checks import check_needs
-from imagoal.planning._finals import Finals
-from imagoal.planning._goal_cost import GoalCost
-from imagoal.planning._types import Plan
-from imagoal.world_model._precision import is_rough
-from imagoal.world_model._types import Observation, Past, State, shows_paths
+from imagoal.planning import Finals, GoalCost, Plan, check_needs, no_op, propose
+from imagoal.world_model import Observation, Past, State, shows_paths
+from imagoal.world_model.models import is_rough
 
 
 class MPC:

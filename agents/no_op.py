@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 
 from imagoal.agents._types import Decision, Planning
-from imagoal.envs._types import GoalEnv
-from imagoal.world_model._types import Observation
+from imagoal.envs import GoalEnv
+from imagoal.world_model import Observation
 
 
 class NoOp:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from imagoal.agents._types import Decision, Planning
-from imagoal.envs._types import GoalEnv
-from imagoal.world_model._types import Observation
+from imagoal.envs import GoalEnv
+from imagoal.world_model import Observation
 
 
 class RandomActions:

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 
 from imagoal.agents._types import Decision, Planning
-from imagoal.envs._types import GoalEnv
+from imagoal.envs import GoalEnv
 from imagoal.errors import UsageError
-from imagoal.world_model._types import Observation
+from imagoal.world_model import Observation
 
 
 class Scripted:

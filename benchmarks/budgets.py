@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagoal.eval import _result
-from imagoal.eval._compare import compare
+from imagoal.eval.episodes import load_result, write_table
+from imagoal.eval.show import compare
 
 UNLIMITED = (300, 30)
 COLUMNS = [
@@ -29,10 +29,10 @@ COLUMNS = [
 
 
 def main(folder: Path) -> None:
-    rows = [_result.load(path) for path in sorted(folder.glob("*/result.json"))]
+    rows = [load_result(path) for path in sorted(folder.glob("*/result.json"))]
     unlimited = {row["env"]: row for row in rows if budget(row) == UNLIMITED}
     table = [line(row, unlimited.get(row["env"])) for row in sorted(rows, key=order)]
-    _result.write_table(Path(__file__).parent / "results/budgets.table.json", COLUMNS, table, {"rows": len(table)})
+    write_table(Path(__file__).parent / "results/budgets.table.json", COLUMNS, table, {"rows": len(table)})
     for cells in [COLUMNS, *table]:
         print("  ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells[:-1]))
 

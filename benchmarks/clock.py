@@ -27,8 +27,8 @@ from first_plans import AHEAD, RESULTS, Trial, idle_costs, interval, short, trie
 
 from imagoal import files
 from imagoal.envs import GoalEnv, make
-from imagoal.eval import _result
-from imagoal.eval._tasks import TaskList, choose
+from imagoal.eval.episodes import hardware, write_table
+from imagoal.eval.tasks import TaskList, choose_tasks
 
 BUDGETS = (33, 100, 330, 1000, 3300, 10_000, 30_000)
 """Milliseconds."""
@@ -53,7 +53,7 @@ def main(name: str, models: dict[str, str]) -> None:
     env = make(name)
     if short(env) not in AHEAD:
         raise SystemExit(f"env {name!r}: no settings are written for it here; expected {' or '.join(AHEAD).lower()}")
-    tasks = choose(env, "test").first(TEST)
+    tasks = choose_tasks(env, "test").first(TEST)
     for model, folder in models.items():
         rows = committed(env, model) or [[0, IDLE, "", None, None]]
         for budget, words, dev in chosen(env, settings(short(env), model, folder), rows):
@@ -88,7 +88,7 @@ def write(env: GoalEnv, model: str, rows: list[list[Any]]) -> None:
     """The table of a model, in which what is not known yet is empty."""
     about = {"dev": DEV, "test": TEST, "ahead": AHEAD[short(env)]}
     padded = [row + [None] * (len(COLUMNS) - len(row)) for row in rows]
-    _result.write_table(table(env, model), COLUMNS, padded, about)
+    write_table(table(env, model), COLUMNS, padded, about)
 
 
 def committed(env: GoalEnv, model: str) -> list[list[Any]]:
@@ -97,7 +97,7 @@ def committed(env: GoalEnv, model: str) -> list[list[Any]]:
     if not path.exists():
         return []
     found = files.read_json(path)
-    if found["provenance"]["hardware"] != _result.hardware():
+    if found["provenance"]["hardware"] != hardware():
         raise SystemExit(f"{path} was made on {found['provenance']['hardware']}; remove it to make all of it here")
     return list(found["rows"])
 
@@ -110,7 +110,7 @@ def table(env: GoalEnv, model: str) -> Path:
 def chosen(env: GoalEnv, ladder: dict[str, int], rows: list[list[Any]]) -> Iterator[tuple[int, str, Trial | None]]:
     """Of each budget that has no row and that something fits, the flags that are best on dev tasks, or the largest."""
     done = {row[0]: row[2] for row in rows}
-    tasks = choose(env, "dev").first(DEV)
+    tasks = choose_tasks(env, "dev").first(DEV)
     once = {} if done.keys() >= set(BUDGETS) else timed(env, tasks.first(1), ladder, max(BUDGETS))
     trials: dict[str, Trial] = {}
     for budget in [each for each in BUDGETS if each not in done]:

@@ -6,8 +6,8 @@ from itertools import pairwise
 from first_plans import COSTS, tried
 
 from imagoal.envs import GoalEnv
-from imagoal.eval._tasks import TaskList
-from imagoal.world_model._precision import bf16_units
+from imagoal.eval.tasks import TaskList
+from imagoal.world_model.models import bf16_units
 
 ELITES = {4: 2, 8: 2, 16: 3, 32: 4, 64: 8, 128: 16, 300: 30}
 LADDERS = {

@@ -13,9 +13,9 @@ import matplotlib as mpl
 
 from imagoal import find
 from imagoal.commands.pretrain import Pretrain
-from imagoal.eval import _result
-from imagoal.world_model import _run
-from imagoal.world_model._loop import Schedule
+from imagoal.eval.episodes import write_table
+from imagoal.world_model.disk import Run
+from imagoal.world_model.training import Schedule
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -30,9 +30,9 @@ def main(data: Path, runs: Path) -> None:
     for name in OBJECTIVES:
         schedule = Schedule(steps=STEPS, batch=64, lr=LR)
         Pretrain(data=data, run_dir=runs / name, objective=find.find("objective", name)(), schedule=schedule).run()
-        lines = _run.Run(runs / name).metrics()
+        lines = Run(runs / name).metrics()
         rows += [[name, int(line["step"]), line["std"], line["rank"], line["r2"]] for line in lines]
-    _result.write_table(
+    write_table(
         ROOT / "eval/results/Ball/collapse.table.json",
         ["objective", "step", "std", "effective rank", "probe R2"],
         rows,

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 from imagoal.envs import make
-from imagoal.eval import _result
-from imagoal.eval._tasks import choose
+from imagoal.eval.episodes import write_table
+from imagoal.eval.tasks import choose_tasks
 from imagoal.planning import CEM, Collocation, CostFunction, GoalCost, Gradient, ICEMAdam, no_op
-from imagoal.world_model import Chain, Observation, Past, load
-from imagoal.world_model._frames import to_tensor
+from imagoal.world_model import Observation, Past, to_tensor
+from imagoal.world_model.models import load
+from imagoal.world_model.readouts import Chain
 
 ROOT = Path(__file__).parents[1]
 HORIZON, TASKS, TUNING, TUNED_AT = 24, 30, 10, 100
@@ -66,13 +67,13 @@ def main() -> None:
             print("  ".join(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in line), flush=True)
     config = {"horizon": HORIZON, "tasks": TASKS, "tuning tasks": TUNING, "tuned at ms": TUNED_AT}
     grids = {name: {field: list(values) for field, values in grid.items()} for name, (_, grid) in GRIDS.items()}
-    _result.write_table(ROOT / "benchmarks/results/collocation.table.json", COLUMNS, rows, config | {"grids": grids})
+    write_table(ROOT / "benchmarks/results/collocation.table.json", COLUMNS, rows, config | {"grids": grids})
 
 
 def first_plans(count: int) -> list[CostFunction]:
     """The cost functions of the first plans of so many dev tasks: the latent's own distance, its mean over the horizon."""
     env, folder = make("ball"), load("Ball-latent")
-    tasks, chain = choose(env, "dev"), Chain(encoder=folder.encoder)
+    tasks, chain = choose_tasks(env, "dev"), Chain(encoder=folder.encoder)
     costs: list[CostFunction] = []
     for index in range(count):
         task = tasks.task(index)

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from imagoal import files
-from imagoal.eval import _result
-from imagoal.world_model._run import Run
+from imagoal.eval.episodes import write_table
+from imagoal.world_model.disk import Run
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ["model", "step", "cpu s", "held-out error, 1 step", "held-out error, last step"]
@@ -23,7 +23,7 @@ def main(table: str, runs: dict[str, str]) -> None:
     for row in rows:
         print(*row)
     settings = {name: files.read_json(Path(path) / "run.json")["config"] for name, path in runs.items()}
-    _result.write_table(ROOT / f"benchmarks/results/{table}.table.json", COLUMNS, rows, {"runs": settings})
+    write_table(ROOT / f"benchmarks/results/{table}.table.json", COLUMNS, rows, {"runs": settings})
 
 
 def curve(name: str, path: Path) -> list[list[object]]:

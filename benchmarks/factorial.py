@@ -19,9 +19,9 @@ import torch
 from first_plans import built_from, first_plan, interval, true_cost
 
 from imagoal.envs import make
-from imagoal.eval import _result
-from imagoal.eval._compare import compare
-from imagoal.eval._tasks import choose
+from imagoal.eval.episodes import load_result, write_table
+from imagoal.eval.show import compare
+from imagoal.eval.tasks import choose_tasks
 
 ROOT = Path(__file__).parents[1]
 ENV, TASKS = "imagoal/Ball-v0", 100
@@ -49,7 +49,7 @@ def main(folder: Path, results: Path, flags: str) -> None:
     ]
     for row in rows:
         print(*(f"{value:8.2f}" if isinstance(value, float) else value for value in row))
-    _result.write_table(ROOT / "benchmarks/results/factorial.table.json", COLUMNS, rows, {"flags": flags, "tasks": TASKS})
+    write_table(ROOT / "benchmarks/results/factorial.table.json", COLUMNS, rows, {"flags": flags, "tasks": TASKS})
 
 
 def model(folder: Path, name: str) -> str:
@@ -61,7 +61,7 @@ def model(folder: Path, name: str) -> str:
 def first_costs(words: str) -> list[float]:
     """True cost, in centimetres, of each task's first plan."""
     env = make(ENV)
-    tasks, agent = choose(env, "test").first(TASKS), built_from(env, words).agent
+    tasks, agent = choose_tasks(env, "test").first(TASKS), built_from(env, words).agent
     costs = [100 * true_cost(env, tasks, i, first_plan(env, agent, tasks, i)) for i in range(len(tasks))]
     print(f"{np.mean(costs):.2f} cm  {words}", flush=True)
     return costs
@@ -69,7 +69,7 @@ def first_costs(words: str) -> list[float]:
 
 def held(results: Path, a: str, b: str) -> list[float]:
     """Tasks, shares of *hold* in percent, and their difference with its interval, in points."""
-    found = compare(*(_result.load(results / f"factorial-{name}-s0.json") for name in (a, b)))
+    found = compare(*(load_result(results / f"factorial-{name}-s0.json") for name in (a, b)))
     success = found.success["hold"]
     away = success.difference
     return [found.n, *(100 * share for share in (success.first, success.second, away.rate, away.low, away.high))]

@@ -13,15 +13,13 @@ import numpy as np
 import torch
 
 from imagoal import flags
-from imagoal.agents._types import Agent
+from imagoal.agents import Agent
 from imagoal.agents.mpc import MPC
 from imagoal.commands.eval import Eval
-from imagoal.envs import GoalEnv, short_name
-from imagoal.envs._make import env_id
-from imagoal.eval._build import Built, Request, build
-from imagoal.eval._tasks import TaskList
-from imagoal.world_model import Observation, WorldModel
-from imagoal.world_model._frames import to_tensor
+from imagoal.envs import GoalEnv, env_id, short_name
+from imagoal.eval.episodes import Built, Request, build
+from imagoal.eval.tasks import TaskList
+from imagoal.world_model import Observation, WorldModel, to_tensor
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
 AHEAD = {"Ball": 8, "Push": 14}

@@ -15,16 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imagoal.envs import _ball_world as world
-from imagoal.envs._cache import FrameCache, WindowIndex, open_cache
-from imagoal.envs._store import Store
-from imagoal.eval import _result
-from imagoal.world_model import _frozen, _run, _train
-from imagoal.world_model._latents import encode_all
-from imagoal.world_model._loop import Schedule
-from imagoal.world_model._probe import visible_positions
-from imagoal.world_model._windows import split
+from imagoal.envs import DRAG, STEP, SUBSTEPS, push
+from imagoal.envs.store import FrameCache, Store, WindowIndex, open_cache
+from imagoal.eval.episodes import write_table
+from imagoal.world_model.disk import open_run
+from imagoal.world_model.models import Trained, train_latent
 from imagoal.world_model.predictors.mlp import MLP
+from imagoal.world_model.readouts import named_encoder, visible_positions
+from imagoal.world_model.training import Schedule, encode_all, split_episodes
 
 ROOT = Path(__file__).parents[1]
 FUTURE, SEED = 5, 0
@@ -33,23 +31,21 @@ FUTURE, SEED = 5, 0
 def main(data: Path, encoder_run: Path, runs: Path) -> None:
     store = Store.open(data)
     cache = open_cache(store)
-    encoder = _frozen.named(str(encoder_run))
+    encoder = named_encoder(str(encoder_run))
     positions = visible_positions(store.spec.env, cache.states)
     before, hits = transitions(cache)
     rows: list[list[object]] = []
     for history in (1, 3):
         for actions in ("given", "shuffled"):
             given = cache if actions == "given" else shuffled(cache)
-            with _run.opened(
-                runs / f"{actions}-{history}", "history-actions", {"history": history}, {"data": store.hash}
-            ) as run:
+            with open_run(runs / f"{actions}-{history}", "history-actions", {"history": history}, {"data": store.hash}) as run:
                 config = MLP(history=history)
-                trained = _train.train(given, positions, encoder, config, Schedule(), FUTURE, 1, SEED, run)
+                trained = train_latent(given, positions, encoder, config, Schedule(), FUTURE, 1, SEED, run)
             rows += lines(history, actions, one_step(given, trained, encode_all(cache, encoder), positions), hits)
     rows += lines("-", "nothing moves", (positions[before] - positions[before + 1]).norm(dim=-1).numpy(), hits)
     columns = ["history", "actions", "where", "mean cm", "median cm", "n"]
     config = {"future": FUTURE, "seed": SEED, "encoder_hash": encoder.hash}
-    _result.write_table(ROOT / "eval/results/Ball/history-actions.table.json", columns, rows, config)
+    write_table(ROOT / "eval/results/Ball/history-actions.table.json", columns, rows, config)
 
 
 def lines(history: object, actions: str, errors: np.ndarray, hits: np.ndarray) -> list[list[object]]:
@@ -64,7 +60,7 @@ def shuffled(cache: FrameCache) -> FrameCache:
 
 
 @torch.no_grad()
-def one_step(cache: FrameCache, trained: _train.Trained, latents: torch.Tensor, positions: torch.Tensor) -> np.ndarray:
+def one_step(cache: FrameCache, trained: Trained, latents: torch.Tensor, positions: torch.Tensor) -> np.ndarray:
     """Errors (M,) in metres of the probed position after one imagined step, on `held_out` transitions."""
     predictor = trained.predictor
     index, ids = held_out(cache, predictor.history)
@@ -76,7 +72,7 @@ def one_step(cache: FrameCache, trained: _train.Trained, latents: torch.Tensor, 
 
 def held_out(cache: FrameCache, history: int) -> tuple[WindowIndex, np.ndarray]:
     """Windows of `history` frames and the next one, none of which reaches before its episode."""
-    index = cache.window_index(history, 1, 1, split(cache)[1])
+    index = cache.window_index(history, 1, 1, split_episodes(cache)[1])
     return index, np.flatnonzero(index.now - index.start >= 2)
 
 
@@ -84,9 +80,9 @@ def transitions(cache: FrameCache) -> tuple[np.ndarray, np.ndarray]:
     """Flat indices of the frames before each held-out transition, and whether the ball hit a wall in it."""
     index, ids = held_out(cache, 1)
     before = index.now[ids]
-    velocity = world.push(cache.states[before], cache.actions[before].astype(np.float64))[:, 2:]
-    seconds = world.STEP / world.SUBSTEPS
-    decay = np.exp(-world.DRAG * seconds * np.arange(1, world.SUBSTEPS + 1))
+    velocity = push(cache.states[before], cache.actions[before].astype(np.float64))[:, 2:]
+    seconds = STEP / SUBSTEPS
+    decay = np.exp(-DRAG * seconds * np.arange(1, SUBSTEPS + 1))
     free = cache.states[before][:, :2] + velocity * decay.sum() * seconds
     return before, np.any(np.abs(free - cache.states[before + 1][:, :2]) > 1e-6, axis=1)
 

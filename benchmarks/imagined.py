@@ -16,34 +16,32 @@ import torch
 from torch import Tensor
 
 from imagoal.envs import short_name
-from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
-from imagoal.envs._store import Store
-from imagoal.eval import _result
-from imagoal.world_model import _load, _probe
-from imagoal.world_model._frames import to_tensor
-from imagoal.world_model._load import WorldModelFolder
-from imagoal.world_model._types import Past
-from imagoal.world_model._windows import split
+from imagoal.envs.store import FrameCache, Ints, Store, WindowIndex, open_cache
+from imagoal.eval.episodes import write_table
+from imagoal.world_model import Past, to_tensor
+from imagoal.world_model.models import WorldModelFolder, load
+from imagoal.world_model.readouts import object_size, visible_positions
+from imagoal.world_model.training import split_episodes
 
 ROOT = Path(__file__).parents[1]
 STEPS, WINDOWS, CHUNK = 8, 1000, 100
 
 
 def main(name: str, data: Path, readouts: str) -> None:
-    folder, lent, store = _load.load(name), _load.load(readouts), Store.open(data)
+    folder, lent, store = load(name), load(readouts), Store.open(data)
     cache, block = open_cache(store), folder.model.action_block
-    index = cache.window_index(folder.model.history, STEPS, block, split(cache)[1])
+    index = cache.window_index(folder.model.history, STEPS, block, split_episodes(cache)[1])
     ids = np.random.default_rng(0).integers(0, len(index), WINDOWS)
-    positions = _probe.visible_positions(store.spec.env, cache.states)
+    positions = visible_positions(store.spec.env, cache.states)
     away = torch.cat([errors(cache, index, some, folder, lent, positions) for some in np.split(ids, WINDOWS // CHUNK)])
-    size = _probe.object_size(store.spec.env)
+    size = object_size(store.spec.env)
     parts = {"object cm": away[..., :size], "agent cm": away[..., size:]}
     means = {part: 100 * each.norm(dim=-1).mean(0) for part, each in parts.items() if each.shape[-1]}
     rows: list[list[object]] = [[step, *(float(each[step]) for each in means.values())] for step in range(STEPS + 1)]
     settings = {"model": name, "readouts": readouts, "data_hash": store.hash, "windows": WINDOWS, "action_block": block}
     slug = Path(name).name + (f"-by-{Path(readouts).name}" if readouts != name else "")
     path = ROOT / f"eval/results/{short_name(store.spec.env)}/imagined-{slug}.table.json"
-    _result.write_table(path, ["step", *means], rows, settings)
+    write_table(path, ["step", *means], rows, settings)
     for row in rows:
         print(*(f"{value:6.2f}" if isinstance(value, float) else f"{value:4}" for value in row))
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from imagoal import files
-from imagoal.eval import _result
-from imagoal.world_model._run import Run
+from imagoal.eval.episodes import load_result, write_table
+from imagoal.world_model.disk import Run
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ["model", "steps", "cpu s", "n", "hold %", "low", "high", "ms per action, p50"]
@@ -27,7 +27,7 @@ def main(results: Path, model: str, made: list[list[Path]]) -> None:
     for each in rows:
         print(*each)
     settings = {"searches": sorted({searched(results, runs[-1]) for runs in made})}
-    _result.write_table(ROOT / f"benchmarks/results/learning-{model}.table.json", COLUMNS, rows, settings)
+    write_table(ROOT / f"benchmarks/results/learning-{model}.table.json", COLUMNS, rows, settings)
 
 
 def row(results: Path, name: str, runs: list[Path]) -> list[object]:
@@ -48,7 +48,7 @@ def searched(results: Path, run: Path) -> str:
 
 def result(results: Path, run: Path) -> Mapping[str, Any]:
     """A row."""
-    return _result.load(results / f"learning-{run.name}-s0.json")
+    return load_result(results / f"learning-{run.name}-s0.json")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import imagoal.envs
-from imagoal.envs import _ball_world as world
-from imagoal.eval import _result
-from imagoal.world_model import load
-from imagoal.world_model._frames import to_tensor
+from imagoal.envs import RADIUS
+from imagoal.eval.episodes import write_table
+from imagoal.world_model import to_tensor
+from imagoal.world_model.models import load
 
 ROOT = Path(__file__).parents[1]
 SIDE = 30
@@ -27,7 +27,7 @@ PLACES = SIDE * SIDE
 
 
 def main() -> None:
-    line = np.linspace(world.RADIUS, 1 - world.RADIUS, SIDE)
+    line = np.linspace(RADIUS, 1 - RADIUS, SIDE)
     states = np.zeros((PLACES, 4))
     states[:, :2] = np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
     frames = to_tensor(imagoal.envs.make("ball").render_states(states))
@@ -41,7 +41,7 @@ def main() -> None:
             correlation = float(spearmanr(distances.flatten()[::37], metres.flatten()[::37])[0])
             rows.append([name, metric, correlation, *landscape(distances)])
     columns = ["world model", "distance", "Spearman", "local minima per goal", "share of places that descend to the goal"]
-    _result.write_table(ROOT / "eval/results/Ball/metric.table.json", columns, rows, {"side": SIDE})
+    write_table(ROOT / "eval/results/Ball/metric.table.json", columns, rows, {"side": SIDE})
 
 
 def landscape(distances: Tensor) -> tuple[float, float]:

@@ -22,7 +22,7 @@ import torch
 
 from imagoal import files
 from imagoal.errors import ImagoalError, ResourceError
-from imagoal.eval import _result
+from imagoal.eval.episodes import provenance
 
 PATH = Path(__file__).parent / "results/peers.json"
 PEERS = ("stable-worldmodel", "torchrl", "pytorch-mppi", "pytorch-icem", "mbrl")
@@ -39,7 +39,7 @@ def main() -> None:
     began = time.perf_counter()
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):  # a peer prints after each plan
         result = measure(flags.rounds, flags.quick)
-    origin = _result.provenance(vars(flags), {}, time.perf_counter() - began)
+    origin = provenance(vars(flags), {}, time.perf_counter() - began)
     command = origin.pop("command")
     result = {"schema": peers_table.SCHEMA, "command": command, **result, "provenance": origin}
     if not flags.quick:

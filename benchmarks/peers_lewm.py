@@ -15,9 +15,8 @@ from peers_foreign import hollow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagoal.world_model._compiled import Imagine, compiled, imagining
-from imagoal.world_model._precision import mixed
-from imagoal.world_model._types import Predictor
+from imagoal.world_model import Predictor
+from imagoal.world_model.models import Imagine, compile_rollout, mixed, plain_rollout
 from imagoal.world_model.predictors.streaming import Streaming
 
 hollow("stable_worldmodel.wm")
@@ -163,8 +162,8 @@ class Made:
         for weight in network.parameters():
             nn.init.normal_(weight, std=0.02)
         network = mixed(network) if bf16 else network
-        imagine = imagining(network)
-        return partial(cls, network, compiled(imagine, torch.device("cpu")) if fast else imagine)
+        imagine = plain_rollout(network)
+        return partial(cls, network, compile_rollout(imagine, torch.device("cpu")) if fast else imagine)
 
     def __call__(self, actions: Tensor) -> Tensor:
         """Costs (B, K) of actions (B, K, H, A)."""

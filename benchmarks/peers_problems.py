@@ -6,16 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from imagoal.agents._types import Decision, Planning
+from imagoal.agents import Decision, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
-from imagoal.eval._build import Built, Request, build
-from imagoal.eval._run import run_tasks
-from imagoal.eval._tasks import choose
-from imagoal.planning import CEM
-from imagoal.planning._goal_cost import BoundCost, GoalCost, Over
-from imagoal.planning._types import Planner
-from imagoal.world_model._types import Observation, State
+from imagoal.eval.episodes import Built, Request, build, run_tasks
+from imagoal.eval.tasks import choose_tasks
+from imagoal.planning import CEM, BoundCost, GoalCost, Over, Planner
+from imagoal.world_model import Observation, State
 
 ENV, WORLD_MODEL, TASKS = "ball", "Ball-latent", "dev"
 HORIZON = 8
@@ -101,7 +98,7 @@ def chronicle(task: int, steps: int) -> tuple[list[Problem], list[Tensor]]:
     planning = shipped(REFERENCE).planning
     assert planning is not None
     agent = Chronicle(planning)
-    run_tasks(lambda: make(ENV), agent, choose(make(ENV), TASKS), [task], steps)
+    run_tasks(lambda: make(ENV), agent, choose_tasks(make(ENV), TASKS), [task], steps)
     return agent.problems, agent.plans
 
 

@@ -17,9 +17,9 @@ from peers_contenders import LIMIT, Contender, Kind, Maker, Setting
 from peers_problems import HORIZON, Moment, Problem, chronicle, together
 from peers_table import choose, gap, times_as_fast
 
-from imagoal.eval._bench_counts import Recorder
+from imagoal.eval.latency import Recorder
 from imagoal.progress import Progress
-from imagoal.world_model._precision import bf16_units
+from imagoal.world_model.models import bf16_units
 
 SHORT = 5
 """Horizon of equal budgets."""

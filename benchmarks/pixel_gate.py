@@ -26,19 +26,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from imagoal.envs import _ball_world as world
-from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
-from imagoal.envs._store import Store
-from imagoal.envs._types import Floats
+from imagoal.envs import BALL_COLOUR, FLOOR_COLOUR, SCALE, SIZE, WALL, Floats, push
+from imagoal.envs.store import FrameCache, Ints, Store, WindowIndex, open_cache
 from imagoal.errors import UsageError
-from imagoal.eval import _result
-from imagoal.world_model import _load
-from imagoal.world_model._chain import Link
-from imagoal.world_model._frames import as_float, to_tensor
-from imagoal.world_model._load import WorldModelFolder
-from imagoal.world_model._map_folder import MapFolder
-from imagoal.world_model._types import Past, WorldModel
-from imagoal.world_model._windows import split
+from imagoal.eval.episodes import write_table
+from imagoal.world_model import Past, WorldModel, as_float, to_tensor
+from imagoal.world_model.models import MapFolder, WorldModelFolder, load
+from imagoal.world_model.readouts import Link
+from imagoal.world_model.training import split_episodes
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -60,7 +55,7 @@ def main(table: str, data: Path, models: dict[str, str]) -> None:
     for name, path in models.items():
         folder = loaded(path)
         model = folder.model
-        index = known(cache.window_index(model.history, max(STEPS), model.action_block, split(cache)[1]))
+        index = known(cache.window_index(model.history, max(STEPS), model.action_block, split_episodes(cache)[1]))
         errors = {name: imagined_errors(cache, folder, index)} | ({} if rows else seen_errors(cache, index))
         if model.place == "latent":
             errors |= {f"true tokens of {name}": token_errors(cache, folder, index)}
@@ -68,13 +63,13 @@ def main(table: str, data: Path, models: dict[str, str]) -> None:
     for row in rows:
         print(*(f"{value:<32}" if isinstance(value, str) else f"{value:8.3f}" for value in row))
     settings = {"models": models, "data_hash": store.hash}
-    _result.write_table(RESULTS / f"{table}.table.json", COLUMNS, rows, settings)
+    write_table(RESULTS / f"{table}.table.json", COLUMNS, rows, settings)
 
 
 def loaded(name: str) -> WorldModelFolder:
     """A world model by name; PATH@3 denoises in 3 steps."""
     path, _, steps = name.partition("@")
-    folder = _load.load(path)
+    folder = load(path)
     if not steps:
         return folder
     assert isinstance(folder, MapFolder), f"{path} does not denoise"
@@ -140,8 +135,8 @@ def misplaced(seen: Tensor, states: Floats, probe: Link | None = None) -> Floats
 
 def in_pixels(positions: Floats) -> Floats:
     """Columns and rows (..., 2) of positions (..., 2) in metres."""
-    places = positions * world.SCALE + world.WALL
-    places[..., 1] = world.SIZE - places[..., 1]  # rows run downwards
+    places = positions * SCALE + WALL
+    places[..., 1] = SIZE - places[..., 1]  # rows run downwards
     return np.asarray(places)
 
 
@@ -149,22 +144,22 @@ def centres(frames: Tensor) -> Floats:
     """Where the ball is in frames f32 (M, 3, h, w): column and row (M, 2) in pixels from the upper left corner."""
     weights = coverage(frames)
     weights = torch.where(weights.sum((1, 2), keepdim=True) > 0, weights, 1)
-    places = torch.arange(weights.shape[-1], dtype=torch.float64) + 0.5 + world.WALL
+    places = torch.arange(weights.shape[-1], dtype=torch.float64) + 0.5 + WALL
     moments = torch.stack([(weights * places).sum((1, 2)), (weights * places[:, None]).sum((1, 2))], 1)
     return np.asarray((moments / weights.sum((1, 2))[:, None]).numpy())
 
 
 def coverage(frames: Tensor) -> Tensor:
     """How much of each pixel within the walls the ball covers, f64 (M, h', w'), in frames f32 (M, 3, h, w)."""
-    floor, ball = (float(np.mean(colour)) / 255 for colour in (world.FLOOR_COLOUR, world.BALL_COLOUR))
-    inside = frames.mean(1)[:, world.WALL : -world.WALL, world.WALL : -world.WALL]
+    floor, ball = (float(np.mean(colour)) / 255 for colour in (FLOOR_COLOUR, BALL_COLOUR))
+    inside = frames.mean(1)[:, WALL:-WALL, WALL:-WALL]
     covered = ((floor - inside) / (floor - ball)).clamp(0, 1).double()
     return torch.where(covered < COVERED, 0, covered)
 
 
 def bounces(cache: FrameCache, index: WindowIndex, steps: Sequence[int] = STEPS) -> Flags:
     """Whether the ball meets a wall, or is kicked, between a window's first frame and that after each of steps, (W, steps)."""
-    pushed, following = world.push(cache.states, cache.actions)[:, 2:4], np.roll(cache.states, -1, 0)[:, 2:4]
+    pushed, following = push(cache.states, cache.actions)[:, 2:4], np.roll(cache.states, -1, 0)[:, 2:4]
     lengths = np.linalg.norm(pushed, axis=1) * np.linalg.norm(following, axis=1)
     turned = (pushed * following).sum(1) < (1 - 1e-9) * lengths
     met = index.take(turned, np.arange(len(index)))

@@ -37,24 +37,20 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from imagoal.agents._types import Planning
+from imagoal.agents import Planning
 from imagoal.commands.eval import Eval
-from imagoal.envs import GoalEnv, make
-from imagoal.envs._cache import open_cache
-from imagoal.envs._store import Store
-from imagoal.envs._types import Floats
-from imagoal.eval import _result
-from imagoal.eval._build import build
+from imagoal.envs import Floats, GoalEnv, make
+from imagoal.envs.store import Store, open_cache
+from imagoal.eval.episodes import build, write_table
 from imagoal.flags import parse
-from imagoal.planning import CostFunction, GoalCost, no_op
-from imagoal.planning._finals import FINALISTS, Shortlist
-from imagoal.world_model import Latent, _model, _precision, _probe, _train
-from imagoal.world_model._frames import to_tensor
-from imagoal.world_model._latents import encode_all
-from imagoal.world_model._types import Memory, Observation, Past, Predictor
-from imagoal.world_model._windows import Windows, split
+from imagoal.planning import FINALISTS, CostFunction, GoalCost, Shortlist, no_op
+from imagoal.world_model import Memory, Observation, Past, Predictor, to_tensor
+from imagoal.world_model.models import LatentFolder, bf16_units, load_latent, mixed, probe_errors
+from imagoal.world_model.models.latent import Latent
 from imagoal.world_model.predictors.streaming import Streaming
 from imagoal.world_model.predictors.transformer import CausalTransformer, Transformer
+from imagoal.world_model.readouts import visible_positions
+from imagoal.world_model.training import Windows, encode_all, split_episodes
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
 NAMES = ("mlp", "transformer", "streaming", "prefix")
@@ -73,10 +69,10 @@ Unroll = Callable[[Memory, Tensor], object]
 
 def main(data: Path, runs: Path) -> None:
     torch.set_num_threads(1)
-    folders = {name: _model.load(runs / name) for name in NAMES}
+    folders = {name: load_latent(runs / name) for name in NAMES}
     settings = {
         "data_hash": Store.open(data).hash,
-        "bf16": list(_precision.bf16_units()),
+        "bf16": list(bf16_units()),
         "rounds": {"trained": 15, "published": 5},
     }
     rows = [*trained(folders, errors(data, folders)), *published()]
@@ -86,19 +82,19 @@ def main(data: Path, runs: Path) -> None:
 def precision(models: Sequence[str]) -> None:
     """The other table, of models as ENV=MODEL."""
     torch.set_num_threads(1)
-    units = list(_precision.bf16_units())
+    units = list(bf16_units())
     absent: Row = ["not measured", *[None] * (len(REGRETS) - 1)]
     rows = [regrets(*each.split("=", 1)) for each in models] if units else [absent]
     show("precision", REGRETS, rows, {"bf16": units, "tasks": TASKS, "finalists": FINALISTS})
 
 
 def show(table: str, columns: list[str], rows: list[Row], settings: Mapping[str, object]) -> None:
-    _result.write_table(RESULTS / f"{table}.table.json", columns, rows, settings)
+    write_table(RESULTS / f"{table}.table.json", columns, rows, settings)
     for row in [columns, *rows]:
         print("  ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
 
 
-def trained(folders: Mapping[str, _model.LatentFolder], strayed: Mapping[str, float]) -> list[Row]:
+def trained(folders: Mapping[str, LatentFolder], strayed: Mapping[str, float]) -> list[Row]:
     """Predictors trained on Ball, against the MLP's steps one by one."""
     networks = {name: folder.model.predictor for name, folder in folders.items()} | mixed_of(folders)
     times = [timed({name: (net, net.unroll) for name, net in networks.items()}, count, STEPS, 2, 15) for count in CANDIDATES]
@@ -112,17 +108,17 @@ def trained(folders: Mapping[str, _model.LatentFolder], strayed: Mapping[str, fl
     return rows
 
 
-def errors(data: Path, folders: Mapping[str, _model.LatentFolder]) -> dict[str, float]:
+def errors(data: Path, folders: Mapping[str, LatentFolder]) -> dict[str, float]:
     """Centimetres by which the probed ball is off after the last step, in held-out episodes."""
     store = Store.open(data)
-    cache, positions = open_cache(store), _probe.visible_positions(store.spec.env, open_cache(store).states)
-    latents, held = encode_all(cache, folders["mlp"].encoder), split(cache)[1]
+    cache, positions = open_cache(store), visible_positions(store.spec.env, open_cache(store).states)
+    latents, held = encode_all(cache, folders["mlp"].encoder), split_episodes(cache)[1]
     networks = {name: folder.model.predictor for name, folder in folders.items()} | mixed_of(folders)
     off = {}
     for name, network in networks.items():
         windows = Windows(cache, cache.window_index(network.history, STEPS, 1, held), 0)
         probe = folders[name.partition(",")[0]].probe
-        off[name] = 100 * _train.probe_errors(network, probe, windows, latents, positions, 2, WINDOWS)["object"][-1]
+        off[name] = 100 * probe_errors(network, probe, windows, latents, positions, 2, WINDOWS)["object"][-1]
     return off
 
 
@@ -136,12 +132,12 @@ def published() -> list[Row]:
         for weight in network.parameters():
             torch.nn.init.normal_(weight, std=0.02)  # a new one says that nothing moves, and zeros might be fast
         jobs[name] = (network, network.eval().requires_grad_(False).unroll)
-        if _precision.bf16_units():
-            jobs[f"{name}, bf16"] = (network, _precision.mixed(network).unroll)
+        if bf16_units():
+            jobs[f"{name}, bf16"] = (network, mixed(network).unroll)
     times = [timed(jobs, count, PUBLISHED_STEPS, PUBLISHED_ACTIONS, 5) for count in CANDIDATES]
     size = f"random, speed only, {parameters(windowed)}"
     rows: list[Row] = [[f"published size: {name}", size, *compared(times, name, "whole windows"), None] for name in jobs]
-    return rows if _precision.bf16_units() else [*rows, ["published size: bf16", "not measured", *[None] * 5]]
+    return rows if bf16_units() else [*rows, ["published size: bf16", "not measured", *[None] * 5]]
 
 
 @torch.no_grad()
@@ -187,11 +183,11 @@ def compared(times: list[dict[str, list[float]]], name: str, other: str) -> list
     return [*(median(each[name]) for each in times), *ratios]
 
 
-def mixed_of(folders: Mapping[str, _model.LatentFolder]) -> dict[str, Predictor]:
+def mixed_of(folders: Mapping[str, LatentFolder]) -> dict[str, Predictor]:
     """The predictors in bf16, where the processor has it."""
-    if not _precision.bf16_units():
+    if not bf16_units():
         return {}
-    return {f"{name}, bf16": _precision.mixed(folder.model.predictor) for name, folder in folders.items()}
+    return {f"{name}, bf16": mixed(folder.model.predictor) for name, folder in folders.items()}
 
 
 def parameters(network: Predictor) -> str:
@@ -201,7 +197,7 @@ def parameters(network: Predictor) -> str:
 
 def regrets(name: str, model: str) -> Row:
     """What searching in bf16 loses, by a model of an env, with the settings that the env is planned with."""
-    env, config = make(name), _model.load(model).config
+    env, config = make(name), load_latent(model).config
     built = build(parse(Eval, ["--env", name, "--world-model", model], "eval").request(), env)
     planning, planner = built.planning, built.description["planner"]
     assert planning is not None

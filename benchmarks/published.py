@@ -23,13 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from imagoal.eval import _result
-from imagoal.world_model import load
-from imagoal.world_model._heads import Diffusion, Head, Mean
-from imagoal.world_model._map_model import MapModel
-from imagoal.world_model._precision import bf16_units
-from imagoal.world_model._trunk import GROUPS, Block
-from imagoal.world_model.latent import Latent
+from imagoal.eval.episodes import write_table
+from imagoal.world_model.models import GROUPS, Block, Diffusion, Head, MapModel, Mean, bf16_units, load
+from imagoal.world_model.models.latent import Latent
 from imagoal.world_model.predictors.transformer import Transformer
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
@@ -125,9 +121,7 @@ def main() -> None:
     rows = [row(name, *nets[name], times, rate) for name in nets]
     for each in rows:
         print(*each)
-    _result.write_table(
-        RESULTS / "published.table.json", COLUMNS, rows, {"sequences": SEQUENCES, "gflops_of_matmul": round(rate, 1)}
-    )
+    write_table(RESULTS / "published.table.json", COLUMNS, rows, {"sequences": SEQUENCES, "gflops_of_matmul": round(rate, 1)})
 
 
 def subjects() -> dict[str, tuple[int, str, int, Step]]:

@@ -21,11 +21,10 @@ from pixel_gate import ROOT, bounces, centres, coverage, in_pixels, known, loade
 from strips import HORIZON, followed, imagined, save
 from torch import Tensor
 
-from imagoal.envs._cache import open_cache
-from imagoal.envs._store import Store
-from imagoal.envs._types import Floats
-from imagoal.eval import _result
-from imagoal.world_model._windows import split
+from imagoal.envs import Floats
+from imagoal.envs.store import Store, open_cache
+from imagoal.eval.episodes import write_table
+from imagoal.world_model.training import split_episodes
 
 WINDOWS, SHOWN = 256, (1, 4, 8)
 FAINT = 0.25
@@ -37,7 +36,7 @@ def main(name: str, data: Path, paths: dict[str, str]) -> None:
     store = Store.open(data)
     cache, rows = open_cache(store), []
     models: dict[str, Any] = {label: loaded(path).model for label, path in paths.items()}
-    index = known(cache.window_index(max(model.history for model in models.values()), HORIZON, 1, split(cache)[1]))
+    index = known(cache.window_index(max(model.history for model in models.values()), HORIZON, 1, split_episodes(cache)[1]))
     ids = np.random.default_rng(0).permutation(len(index))[:WINDOWS]
     shown = followed(cache, index, ids)
     places = in_pixels(np.asarray(index.take(cache.states, ids)[:, index.context :, :2]))
@@ -51,7 +50,7 @@ def main(name: str, data: Path, paths: dict[str, str]) -> None:
     for row in rows:
         print(*row)
     settings = {"models": paths, "data_hash": store.hash, "windows": len(ids)}
-    _result.write_table(ROOT / f"benchmarks/results/smear-{name}.table.json", COLUMNS, rows, settings)
+    write_table(ROOT / f"benchmarks/results/smear-{name}.table.json", COLUMNS, rows, settings)
     kicked = np.flatnonzero(bounces(cache, index, (HORIZON,))[ids, 0])
     chosen = int(kicked[0]) if len(kicked) else 0
     save(f"smear-{name}", [frames[chosen] for frames in strips])

@@ -16,9 +16,8 @@ import gymnasium
 import numpy as np
 
 import imagoal.envs
-from imagoal.envs._cache import FrameCache, open_cache
-from imagoal.envs._store import Store
-from imagoal.eval import _result
+from imagoal.envs.store import FrameCache, Store, open_cache
+from imagoal.eval.episodes import write_table
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 7
@@ -45,7 +44,7 @@ def write(table: str, jobs: dict[str, Callable[[], float]]) -> None:
             found[name].append(job())
     rows = [[name, *np.percentile(values, [50, 0, 100]).tolist()] for name, values in found.items()]
     path = ROOT / f"benchmarks/results/{table}.table.json"
-    _result.write_table(path, ["what", "median", "lowest", "highest"], rows, {"rounds": ROUNDS})
+    write_table(path, ["what", "median", "lowest", "highest"], rows, {"rounds": ROUNDS})
     for name, *values in rows:
         print(f"{name:<48}" + "  ".join(f"{value:,.2f}" if value < 100 else f"{value:,.0f}" for value in values))
 

@@ -16,11 +16,10 @@ from PIL import Image
 from pixel_gate import ROOT, known, loaded
 from torch import Tensor
 
-from imagoal.envs._cache import FrameCache, Ints, WindowIndex, open_cache
-from imagoal.envs._store import Store
-from imagoal.world_model._frames import as_float, to_array, to_tensor
-from imagoal.world_model._map_model import MapModel
-from imagoal.world_model._windows import split
+from imagoal.envs.store import FrameCache, Ints, Store, WindowIndex, open_cache
+from imagoal.world_model import as_float, to_array, to_tensor
+from imagoal.world_model.models import MapModel
+from imagoal.world_model.training import split_episodes
 
 HORIZON = 8
 ENLARGED = 2
@@ -29,7 +28,7 @@ ENLARGED = 2
 def main(name: str, data: Path, window: int, paths: dict[str, str]) -> None:
     cache = open_cache(Store.open(data))
     models: list[Any] = [loaded(path).model for path in paths.values()]
-    index = known(cache.window_index(max(model.history for model in models), HORIZON, 1, split(cache)[1]))
+    index = known(cache.window_index(max(model.history for model in models), HORIZON, 1, split_episodes(cache)[1]))
     ids = np.array([window])
     save(name, [followed(cache, index, ids)[0], *(imagined(cache, model, index, ids)[0] for model in models)])
 

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagoal.eval import _result
-from imagoal.eval._table import budget
+from imagoal.eval.episodes import budget, load_result, write_table
 
 ROOT = Path(__file__).parents[1]
 ENVS = {"ball": "Ball", "reach": "Reach", "push": "Push"}
@@ -31,7 +30,7 @@ def main() -> None:
         for beside, more in (("nothing", ()), ("one busy core", ()), ("nothing", ("--compile",))):
             rows.append(row(env, beside, more))
             print("  ".join(f"{value:.2f}" if isinstance(value, float) else str(value) for value in rows[-1]), flush=True)
-    _result.write_table(ROOT / "benchmarks/results/tail.table.json", COLUMNS, rows, {"plans": PLANS})
+    write_table(ROOT / "benchmarks/results/tail.table.json", COLUMNS, rows, {"plans": PLANS})
 
 
 def row(env: str, beside: str, more: Sequence[str]) -> list[Any]:
@@ -61,7 +60,7 @@ def bench(env: str, more: Sequence[str]) -> dict[str, Any]:
 def success(env: str) -> list[Any]:
     """In percent, of the row that the shipped weights come from, and its file."""
     path = f"eval/results/{ENVS[env]}/latent-s0.json"
-    result = _result.load(ROOT / path)
+    result = load_result(ROOT / path)
     return [100 * result["summary"]["success"][result["protocol"]["headline"]]["rate"], path]
 
 

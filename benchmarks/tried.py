@@ -15,15 +15,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from imagoal.envs import GoalEnv, make, short_name
-from imagoal.envs._make import env_id
-from imagoal.eval import _result
-from imagoal.eval._tasks import TaskList, choose
-from imagoal.planning._noise import correlated
-from imagoal.world_model import _load
-from imagoal.world_model._frames import to_tensor
-from imagoal.world_model._load import WorldModelFolder
-from imagoal.world_model._types import Past
+from imagoal.envs import GoalEnv, env_id, make, short_name
+from imagoal.eval.episodes import write_table
+from imagoal.eval.tasks import TaskList, choose_tasks
+from imagoal.planning import correlated
+from imagoal.world_model import Past, to_tensor
+from imagoal.world_model.models import WorldModelFolder, load
 
 ROOT = Path(__file__).parents[1]
 TASKS, SAMPLES, HORIZON = 12, 64, 7
@@ -35,9 +32,9 @@ EDGE = 0.2
 
 def main(name: str, readouts: str) -> None:
     torch.set_num_threads(1)
-    folder, lent = _load.load(name), _load.load(readouts)
+    folder, lent = load(name), load(readouts)
     env = make(str(folder.config["env"]))
-    tasks = choose(env, "dev").first(TASKS)
+    tasks = choose_tasks(env, "dev").first(TASKS)
     found = [errors(env, tasks, index, folder, lent) for index in range(TASKS)]
     away, beyond = (torch.cat(part) for part in zip(*found, strict=True))
     rows: list[list[object]] = []
@@ -48,7 +45,7 @@ def main(name: str, readouts: str) -> None:
     path = ROOT / f"eval/results/{short_name(env_id(env))}/tried-{Path(name).name}.table.json"
     settings = {"model": name, "readouts": readouts, "tasks": TASKS, "samples": SAMPLES, "std": STD, "correlation": CORRELATION}
     columns = ["step", "agent", "n", "object cm", "agent cm", "object read cm", "agent read cm"]
-    _result.write_table(path, columns, rows, settings)
+    write_table(path, columns, rows, settings)
 
 
 def errors(

@@ -23,13 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagoal.envs._cache import open_cache
-from imagoal.envs._store import Store
-from imagoal.eval import _result
-from imagoal.world_model._heads import Mean
-from imagoal.world_model._map_train import Maps, imagining_loss, map_errors
-from imagoal.world_model._trunk import Trunk, TrunkNet
-from imagoal.world_model._windows import Windows, split
+from imagoal.envs.store import Store, open_cache
+from imagoal.eval.episodes import write_table
+from imagoal.world_model.models import Maps, Mean, Trunk, TrunkNet, imagining_loss, map_errors
+from imagoal.world_model.training import Windows, split_episodes
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results"
 BATCH, FRAMES, TURNS = 16, 64, 9
@@ -86,7 +83,7 @@ def main(data: Path, steps: int) -> None:
     torch.set_num_threads(1)
     store = Store.open(data)
     cache = open_cache(store)
-    learned, held = (Maps(Windows(cache, cache.window_index(3, 1, 1, episodes), 0), None) for episodes in split(cache))
+    learned, held = (Maps(Windows(cache, cache.window_index(3, 1, 1, episodes), 0), None) for episodes in split_episodes(cache))
     nets = trunks(learned)
     ratios = [compared(nets, work, learned.batch(0, count)) for work, count in ((train_once, BATCH), (forward, FRAMES))]
     rows = []
@@ -96,7 +93,7 @@ def main(data: Path, steps: int) -> None:
         size = sum(parameter.numel() for parameter in net.parameters())
         rows.append([name, size, *(round(ratio[name], 2) for ratio in ratios), steps, round(error, 3)])
         print(*rows[-1], flush=True)
-    _result.write_table(RESULTS / "trunks.table.json", COLUMNS, rows, {"data_hash": store.hash, "steps": steps, "batch": BATCH})
+    write_table(RESULTS / "trunks.table.json", COLUMNS, rows, {"data_hash": store.hash, "steps": steps, "batch": BATCH})
 
 
 def trunks(maps: Maps) -> dict[str, Any]:

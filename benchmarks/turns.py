@@ -16,9 +16,9 @@ import torch
 from first_plans import COSTS, RESULTS, agent_from, begin, first_plan, plan, short
 
 from imagoal.envs import make
-from imagoal.eval import _result
-from imagoal.eval._tasks import choose
-from imagoal.world_model._precision import bf16_units
+from imagoal.eval.episodes import write_table
+from imagoal.eval.tasks import choose_tasks
+from imagoal.world_model.models import bf16_units
 
 TASKS = 12
 SEARCH = {"Ball": "", "Push": " --planner.num-samples 64 --planner.num-elites 8 --planner.iterations 2"}
@@ -29,7 +29,7 @@ COLUMNS = ["imagines", "flags", "plans", "ms, median", "times the latent model's
 def main(name: str) -> None:
     torch.set_num_threads(1)
     env = make(name)
-    tasks = choose(env, "dev").first(TASKS)
+    tasks = choose_tasks(env, "dev").first(TASKS)
     models = flags(short(env))
     agents = {model: agent_from(env, tasks, words) for model, words in models.items()}
     taken: dict[str, list[float]] = {model: [] for model in agents}
@@ -46,7 +46,7 @@ def main(name: str) -> None:
         spread = [statistics.median(ratios), min(ratios), max(ratios)]
         rows.append([model, words, TASKS, statistics.median(taken[model]), *spread])
         print(*rows[-1])
-    _result.write_table(RESULTS / f"turns-{short(env)}.table.json", COLUMNS, rows, {"tasks": TASKS})
+    write_table(RESULTS / f"turns-{short(env)}.table.json", COLUMNS, rows, {"tasks": TASKS})
 
 
 def flags(env: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from imagoal.envs import _ball_world as world
+from imagoal.envs._ball_world import EMPTY, PUSH, RADIUS, SIZE, STEP, coast, draw, push
 from imagoal.envs._distractors import DistractedEnv, Kinds
 from imagoal.envs._types import Floats, Frames, Rng, Task
 from imagoal.envs._vector import GoalVectorEnv
@@ -76,7 +76,7 @@ class Ball(DistractedEnv):
 
     def __init__(self, render_mode: str | None = None, distractors: Kinds = "none") -> None:
         super().__init__(render_mode, distractors)
-        picture = spaces.Box(0, 255, (world.SIZE, world.SIZE, 3), np.uint8)
+        picture = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         self.observation_space = spaces.Dict({"image": picture, "goal": picture})  # type: ignore[assignment]
         self.action_space = spaces.Box(-1, 1, (2,), np.float32)
 
@@ -84,22 +84,22 @@ class Ball(DistractedEnv):
         """A start in motion, and a goal at rest at least `min_goal_distance` away; every place can be reached."""
         start, goal = np.zeros(4), np.zeros(4)
         while np.linalg.norm(goal[:2] - start[:2]) < self.min_goal_distance:
-            start[:2], goal[:2] = rng.uniform(world.RADIUS, 1 - world.RADIUS, (2, 2))
+            start[:2], goal[:2] = rng.uniform(RADIUS, 1 - RADIUS, (2, 2))
         angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, self.max_start_speed)
         start[2:] = speed * np.cos(angle), speed * np.sin(angle)
         return self._posed(start, goal, rng)
 
     def _moved(self, states: Floats, actions: Floats) -> Floats:
         """Own states (M, 4) one step of 0.1 s after pushes (M, 2)."""
-        return world.coast(world.push(states, actions), self.gravity)
+        return coast(push(states, actions), self.gravity)
 
     def _drawn(self, states: Floats) -> Frames:
         """Pictures u8 (M, 64, 64, 3) of own states (M, 4)."""
-        return world.draw(states)
+        return draw(states)
 
     def _empty(self) -> Frames:
         """The picture u8 (64, 64, 3) of floor and walls."""
-        return world.EMPTY
+        return EMPTY
 
     def task_distance(self, states: Floats, goals: Floats) -> Floats:
         """Metres (...) between the balls' centres."""
@@ -112,8 +112,8 @@ class Ball(DistractedEnv):
     def expert(self, states: Floats, goals: Floats) -> Floats:
         """Pushes (..., 2) of a proportional-derivative controller that also carries the ball's weight."""
         wanted = 3.0 * (goals[..., :2] - states[..., :2])  # m/s
-        wanted[..., 1] += self.gravity * world.STEP
-        actions = (wanted - states[..., 2:4]) / world.PUSH
+        wanted[..., 1] += self.gravity * STEP
+        actions = (wanted - states[..., 2:4]) / PUSH
         return np.asarray(np.clip(actions, -1, 1))
 
 

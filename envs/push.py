@@ -5,13 +5,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from imagoal.envs import _arm_world as world
-from imagoal.envs._arm import INSIDE, ArmEnv
-from imagoal.envs._arm_scene import Renderer
-from imagoal.envs._arm_variation import PUSH
 from imagoal.envs._distractors import Kinds
 from imagoal.envs._types import Floats, Rng, Task
 from imagoal.envs._variation import Factor
+from imagoal.envs.arm import INSIDE, PUSH_FACTORS, ArmEnv, Renderer
+from imagoal.envs.arm import physics as world
 from imagoal.errors import UsageError
 
 GoalFinger = Literal["behind", "anywhere", "hidden"]
@@ -91,7 +89,7 @@ class Push(ArmEnv):
     tolerance: ClassVar[float] = 0.03
     version: ClassVar[int] = 0
     behaviour_mix: ClassVar[dict[str, float]] = {"through": 0.4, "expert": 0.2, "waypoints": 0.2, "wander": 0.2}
-    variations: ClassVar[Mapping[str, Factor]] = PUSH
+    variations: ClassVar[Mapping[str, Factor]] = PUSH_FACTORS
     puck: ClassVar[bool] = True
     own_size: ClassVar[int] = 12
     goal_distances: ClassVar[tuple[float, float]] = (0.08, 0.25)

@@ -5,11 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from imagoal.envs import _arm_world as world
-from imagoal.envs._arm import INSIDE, ArmEnv
-from imagoal.envs._arm_variation import REACH
 from imagoal.envs._types import Floats, Rng, Task
 from imagoal.envs._variation import Factor
+from imagoal.envs.arm import INSIDE, REACH_FACTORS, ArmEnv
+from imagoal.envs.arm import physics as world
 
 
 class Reach(ArmEnv):
@@ -78,7 +77,7 @@ class Reach(ArmEnv):
     tolerance: ClassVar[float] = 0.025
     version: ClassVar[int] = 0
     behaviour_mix: ClassVar[dict[str, float]] = {"noise": 0.5, "waypoints": 0.5}
-    variations: ClassVar[Mapping[str, Factor]] = REACH
+    variations: ClassVar[Mapping[str, Factor]] = REACH_FACTORS
     puck: ClassVar[bool] = False
     own_size: ClassVar[int] = 4
     min_goal_distance: ClassVar[float] = 0.1

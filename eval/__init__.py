@@ -1,1 +1,1 @@
-"""Tasks, runs, intervals, latency, report."""
+"""Tasks, episodes, latency, explanations, and what people look at. Each room has its own face."""

@@ -21,7 +21,7 @@ KINDS = {
     "env": "envs",
     "agent": "agents",
     "planner": "planning",
-    "world-model": "world_model",
+    "world-model": "world_model.models",
     "encoder": "world_model.encoders",
     "objective": "world_model.objectives",
     "predictor": "world_model.predictors",

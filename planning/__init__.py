@@ -4,9 +4,15 @@ Usable by itself: a planner takes any cost function of action sequences (`CostFu
 no environment and no world model; `examples/` shows how. Only `GoalCost` knows one.
 """
 
+from imagoal.planning._blur import blur
 from imagoal.planning._candidates import no_op, propose
-from imagoal.planning._goal_cost import GoalCost, Over
-from imagoal.planning._types import CostFunction, PathCost, Plan, Planner
+from imagoal.planning._checks import check_needs
+from imagoal.planning._finals import FINALISTS, Finals, Shortlist
+from imagoal.planning._goal_cost import BoundCost, Distance, GoalCost, Over, euclid
+from imagoal.planning._noise import correlated
+from imagoal.planning._search import Search
+from imagoal.planning._types import CostFunction, Needs, PathCost, Plan, Planner
+from imagoal.planning._wrapped import Wrapped
 from imagoal.planning.cem import CEM
 from imagoal.planning.collocation import Collocation
 from imagoal.planning.gradient import Gradient
@@ -16,19 +22,7 @@ from imagoal.planning.mppi import MPPI
 from imagoal.planning.random_shooting import RandomShooting
 
 __all__ = [
-    "CEM",
-    "ICEM",
-    "MPPI",
-    "Collocation",
-    "CostFunction",
-    "GoalCost",
-    "Gradient",
-    "ICEMAdam",
-    "Over",
-    "PathCost",
-    "Plan",
-    "Planner",
-    "RandomShooting",
-    "no_op",
-    "propose",
-]
+    "CEM", "FINALISTS", "ICEM", "MPPI", "BoundCost", "Collocation", "CostFunction", "Distance", "Finals", "GoalCost",
+    "Gradient", "ICEMAdam", "Needs", "Over", "PathCost", "Plan", "Planner", "RandomShooting", "Search", "Shortlist",
+    "Wrapped", "blur", "check_needs", "correlated", "euclid", "no_op", "propose",
+]  # fmt: skip

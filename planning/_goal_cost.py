@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from imagoal.errors import UsageError
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._types import Observation, PathModel, Place, State, WorldModel, shows_paths
+from imagoal.world_model import Observation, PathModel, Place, State, WorldModel, shows_paths
+from imagoal.world_model.readouts import Chain
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """(M, *place), (M, *place) to (M,)."""

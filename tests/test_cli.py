@@ -16,13 +16,11 @@ from gymnasium import spaces
 
 from imagoal import cli, find
 from imagoal.cli import main
-from imagoal.envs import make
-from imagoal.envs._cache import open_cache
-from imagoal.envs._store import Store
-from imagoal.envs._types import Frames
+from imagoal.envs import Frames, make
 from imagoal.envs.ball import Ball
+from imagoal.envs.store import Store, open_cache
 from imagoal.errors import DataError, EnvError, ImagoalError, NumericalError, ResourceError, UsageError
-from imagoal.eval._tasks import draw
+from imagoal.eval.tasks import draw_tasks
 
 VERBS = list(find.entries("command"))
 
@@ -61,7 +59,7 @@ class Mad:
     def act(self, now: Any) -> Any:
         import torch
 
-        from imagoal.agents._types import Decision
+        from imagoal.agents import Decision
 
         return Decision(torch.full((len(now.frame), 2), torch.nan), {})
 
@@ -99,7 +97,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "foreign/holiday.txt").write_text("sun\n")
     (folder / "file").write_text("a file\n")
     (folder / "bad.npz").write_text("no zip\n")
-    draw(make("ball_gust"), "dev", 2).save(folder / "gust.npz")
+    draw_tasks(make("ball_gust"), "dev", 2).save(folder / "gust.npz")
     return folder
 
 
@@ -235,8 +233,8 @@ def inside(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that was made, as the working directory."""
     monkeypatch.chdir(made)
     if not (made / "wide.npz").exists():
-        draw(Wide(), "dev", 2).save(made / "wide.npz")
-        draw(Small(), "dev", 2).save(made / "small.npz")
+        draw_tasks(Wide(), "dev", 2).save(made / "wide.npz")
+        draw_tasks(Small(), "dev", 2).save(made / "small.npz")
     return made
 
 

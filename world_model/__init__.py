@@ -1,24 +1,26 @@
-"""Frozen encoders, predictors, world models, and their training."""
+"""The nouns of learning. Each room has its own face: disk, readouts, training, objectives, predictors, encoders, models."""
 
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._load import load
-from imagoal.world_model._map_folder import MapFolder
-from imagoal.world_model._model import LatentFolder, locate
-from imagoal.world_model._types import Encoder, Observation, Past, Predictor, WorldModel
-from imagoal.world_model.latent import Latent
-from imagoal.world_model.simulator import Simulator
+from imagoal.world_model._frames import as_float, to_array, to_tensor
+from imagoal.world_model._types import (
+    PLACES,
+    Encoder,
+    EncoderConfig,
+    Label,
+    Linearised,
+    Memory,
+    Observation,
+    Past,
+    PathModel,
+    Place,
+    Predictor,
+    PredictorConfig,
+    State,
+    WorldModel,
+    pad_start,
+    shows_paths,
+)
 
 __all__ = [
-    "Chain",
-    "Encoder",
-    "Latent",
-    "LatentFolder",
-    "MapFolder",
-    "Observation",
-    "Past",
-    "Predictor",
-    "Simulator",
-    "WorldModel",
-    "load",
-    "locate",
-]
+    "PLACES", "Encoder", "EncoderConfig", "Label", "Linearised", "Memory", "Observation", "Past", "PathModel", "Place",
+    "Predictor", "PredictorConfig", "State", "WorldModel", "as_float", "pad_start", "shows_paths", "to_array", "to_tensor",
+]  # fmt: skip

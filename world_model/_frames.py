@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagoal.envs._types import Frames
+from imagoal.envs import Frames
 
 
 def to_tensor(frames: Frames) -> Tensor:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from imagoal.commands._common import Common, env_options
 from imagoal.commands._presets import preset
 from imagoal.flags import Named
-from imagoal.planning._goal_cost import Over
+from imagoal.planning import Over
 
 if TYPE_CHECKING:
-    from imagoal.eval._build import Request
+    from imagoal.eval.episodes import Request
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Agency(Common):
 
     def request(self) -> "Request":
         """The agent that these flags ask for."""
-        from imagoal.eval._build import Request
+        from imagoal.eval.episodes import Request
 
         return Request(
             self.agent,

@@ -9,7 +9,7 @@ from imagoal.errors import DataError, UsageError
 
 if TYPE_CHECKING:  # the door stays quick
     from imagoal.envs import GoalEnv
-    from imagoal.envs._store import Store
+    from imagoal.envs.store import Store
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Where(Common):
             DataError: there is none, or it is of another env.
         """
         from imagoal.envs import env_id
-        from imagoal.envs._store import Store
+        from imagoal.envs.store import Store
 
         store = Store.open(self.data)
         if store.spec.env != env_id(env):

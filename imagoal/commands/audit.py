@@ -48,9 +48,7 @@ class Audit(Common):
     def run(self) -> int:
         """Run the rows, or continue, and say what they tell."""
         self.prepare()
-        from imagoal.eval._audit import conclude, run_rows
-        from imagoal.eval._audit_gaps import text
-        from imagoal.eval._audit_rows import ROWS, requests
+        from imagoal.eval.explain import ROWS, audit_text, conclude, requests, run_rows
 
         folder = self.run_dir or Path("runs/audit") / self._name()
         asked = requests(self.world_model, self.planner, self.agent_weight, self.replan_every, self.warm_start, self.trust)
@@ -60,7 +58,7 @@ class Audit(Common):
         if missing:
             print(f"{len(found)} of {len(ROWS)} rows are in {folder}; the same command with --rows {missing} runs the others")
             return 0
-        print(text(conclude(found, folder)))
+        print(audit_text(conclude(found, folder)))
         print(f"wrote {folder / 'audit.json'} and {folder / 'audit.svg'}")
         return 0
 

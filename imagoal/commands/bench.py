@@ -11,8 +11,7 @@ from imagoal.commands._common import cpus
 from imagoal.errors import UsageError
 
 if TYPE_CHECKING:  # the door stays quick
-    from imagoal.eval._bench_budget import Budgets
-    from imagoal.eval._bench_loop import Timing
+    from imagoal.eval.latency import Budgets, Timing
 
 
 @dataclass(frozen=True)
@@ -42,31 +41,28 @@ class Bench(Agency):
         """Time, print and write."""
         self.prepare()
         timing, budgets = self._timing(), self._budgets()
-        from imagoal.eval._bench import bench
-        from imagoal.eval._bench_figure import figure
-        from imagoal.eval._bench_loop import subject
-        from imagoal.eval._bench_show import text
+        from imagoal.eval.latency import bench, bench_subject, bench_text, budget_figure
 
-        found = bench(subject(self.env, self.request(), self.tasks, self.options()), timing, budgets, cpus())
+        found = bench(bench_subject(self.env, self.request(), self.tasks, self.options()), timing, budgets, cpus())
         out = self.out or Path("runs/bench") / f"{self._name()}.json"
         files.write_json(out, found)
-        print(text(found))
+        print(bench_text(found))
         print(f"wrote {out}")
         if budgets:
             setting, kind = found["setting"], found["setting"]["headline"]
             title = f"{setting['env']}: success ({kind}) against time, n = {found['budgets'][0]['success'][kind]['n']}"
-            files.write_text(out.with_suffix(".svg"), figure(title, found["budgets"], kind))
+            files.write_text(out.with_suffix(".svg"), budget_figure(title, found["budgets"], kind))
             print(f"wrote {out.with_suffix('.svg')}")
         return 0
 
     def _timing(self) -> "Timing":
-        from imagoal.eval._bench_loop import Timing
+        from imagoal.eval.latency import Timing
 
         threads = (self.threads, cpus()) if self.all_threads and cpus() != self.threads else (self.threads,)
         return Timing(self.plans, tuple(int(each) for each in _numbers("--batches", self.batches, r"\d+")), threads, self.seed)
 
     def _budgets(self) -> "Budgets | None":
-        from imagoal.eval._bench_budget import Budgets
+        from imagoal.eval.latency import Budgets
 
         given = _numbers("--budget-ms", self.budget_ms, r"-?\d+(\.\d+)?") if self.budget_ms else []
         budgets = Budgets(tuple(given) or (1.0,), self.count, self.most_iterations)

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from imagoal.commands._common import env_options
-from imagoal.envs._check_subject import Terms
+from imagoal.envs.check import Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class CheckEnv(Terms):
 
     def run(self) -> int:
         """Print a line per check; 1 if one does not hold."""
-        from imagoal.envs._check import check
+        from imagoal.envs.check import check_env
 
-        report = check(self.env, self, env_options(self.env_options))
+        report = check_env(self.env, self, env_options(self.env_options))
         print(report)
         return int(bool(report.failed))

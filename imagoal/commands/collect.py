@@ -9,7 +9,7 @@ from imagoal.commands._agency import Agency
 from imagoal.errors import UsageError
 
 if TYPE_CHECKING:
-    from imagoal.envs._collect import ActorFactory
+    from imagoal.envs.store import ActorFactory
 
 WITHOUT_AGENT = {"env", "env_options", "agent"}
 """Flags of an agency that mean something without an agent too."""
@@ -43,7 +43,7 @@ class Collect(Agency):
 
     def run(self) -> int:
         """Collect, and say what the store holds."""
-        from imagoal.envs._collect import collect
+        from imagoal.envs.store import collect
 
         acting, options = self._agent() if self.agent else self._behaviour(), self.options()
         store = collect(self.data, self.env, self.episodes, acting, self.workers, self.seed, self.steps, options)
@@ -70,7 +70,7 @@ class Collect(Agency):
             )
         self.prepare()
         from imagoal.envs import make
-        from imagoal.eval._on_policy import on_policy
+        from imagoal.eval.episodes import on_policy
 
         return on_policy(self.request(), make(self.env, self.options()), self.noise)
 

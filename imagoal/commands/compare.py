@@ -21,10 +21,10 @@ class Compare:
 
     def run(self) -> int:
         """Compare and print."""
-        from imagoal.eval import _result
-        from imagoal.eval._compare import compare
+        from imagoal.eval.episodes import load_result
+        from imagoal.eval.show import compare
 
-        results = [_result.load(path) for path in (self.first, self.second)]
+        results = [load_result(path) for path in (self.first, self.second)]
         found = compare(*results)
         if self.json:
             files = {"first": str(self.first), "second": str(self.second)}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:  # the door stays quick
-    from imagoal.envs._store import Store
-    from imagoal.envs._types import Floats
+    from imagoal.envs import Floats
+    from imagoal.envs.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Data:
 
     def run(self) -> int:
         """Print the answer; 3 if something is damaged."""
-        from imagoal.envs._store import Store
+        from imagoal.envs.store import Store
         from imagoal.errors import UsageError
 
         if self.action == "join":
@@ -37,7 +37,7 @@ class Data:
 
 
 def _join(path: Path, parts: tuple[Path, ...]) -> int:
-    from imagoal.envs._join import join
+    from imagoal.envs.store import join
 
     store = join(path, parts)
     print(f"{path}: {len(store)} episodes of {len(parts)} stores, store hash {store.hash[:12]}")
@@ -45,7 +45,7 @@ def _join(path: Path, parts: tuple[Path, ...]) -> int:
 
 
 def _verify(store: "Store") -> int:
-    from imagoal.envs._cache import drop_damaged_cache
+    from imagoal.envs.store import drop_damaged_cache
     from imagoal.errors import DataError
 
     problems = store.verify()
@@ -60,7 +60,7 @@ def _verify(store: "Store") -> int:
 
 
 def _info(store: "Store") -> int:
-    from imagoal.envs._records import told_options
+    from imagoal.envs.store import told_options
 
     records = store.records
     frames = sum(record.length + 1 for record in records)

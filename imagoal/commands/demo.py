@@ -81,7 +81,7 @@ class Demo:
     def _evaluate(self, folder: Path) -> None:
         """One thread and one episode at a time, as the committed rows are run."""
         from imagoal.commands.eval import Eval
-        from imagoal.world_model._precision import bf16_units
+        from imagoal.world_model.models import bf16_units
 
         for name, agent, model, role, count in LIVE:
             where = str(folder / "model") if model == "model" else model
@@ -100,19 +100,18 @@ class Demo:
 
     def _report(self, folder: Path) -> None:
         from imagoal.commands.report import Report
-        from imagoal.eval._report import SHIPPED
+        from imagoal.eval.show import SHIPPED
 
         films = (folder / "film/plan.webp",)
         Report(paths=(folder / "live", SHIPPED), films=films, out=folder / "report.html").run()
 
     def _tables(self, folder: Path) -> None:
         """The live rows, and the committed ones of the same env that are no ablations: of those there are dozens."""
-        from imagoal.eval import _result
-        from imagoal.eval._report import SHIPPED
-        from imagoal.eval._table import table
+        from imagoal.eval.episodes import load_result, table
+        from imagoal.eval.show import SHIPPED
 
-        live = [_result.load(folder / "live" / name / "result.json") for name, *_ in LIVE]
-        committed = [_result.load(path) for path in sorted((SHIPPED / "Ball").glob("*-s?.json"))]
+        live = [load_result(folder / "live" / name / "result.json") for name, *_ in LIVE]
+        committed = [load_result(path) for path in sorted((SHIPPED / "Ball").glob("*-s?.json"))]
         chosen = [row for row in committed if row["role"] not in {"ablation", "gap"} and not row["env_options"]]
         print(f"\nLive: the first n test tasks, too few for more than a look; fewer where planning is slow.\n\n{table(live)}")
         print("\nCommitted in eval/results/Ball: the first n test tasks, of 200; the report has the ablations as well.")
@@ -120,10 +119,10 @@ class Demo:
         print("\n* sees the true state. Times are per action, one thread. Intervals are Wilson's, 95 %.")
 
     def _times(self, folder: Path, seconds: list[list[Any]]) -> None:
-        from imagoal.eval import _result
+        from imagoal.eval.episodes import write_table
 
         total = sum(row[1] for row in seconds)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
         rows = [*seconds, ["all", round(total, 1)], ["peak resident MB", round(peak)]]
-        _result.write_table(folder / "demo.table.json", ["stage", "seconds"], rows, {"seed": self.seed, "quick": self.quick})
+        write_table(folder / "demo.table.json", ["stage", "seconds"], rows, {"seed": self.seed, "quick": self.quick})
         print(f"\nThe demo took {total:.0f} s. Look at {folder / 'report.html'} and {folder / 'film/plan.webp'}.")

@@ -10,7 +10,7 @@ from imagoal.commands._where import Where
 from imagoal.errors import UsageError
 
 if TYPE_CHECKING:  # the door stays quick
-    from imagoal.eval._diagnose import Figure
+    from imagoal.eval.explain import Figure
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,27 @@ class Diagnose(Where):
     def run(self) -> int:
         """Print the figures and the verdict; 1 if the encoder is rejected."""
         self.prepare()
-        from imagoal.envs._cache import open_cache
-        from imagoal.eval import _diagnose, _result
-        from imagoal.world_model import _frozen
-        from imagoal.world_model._windows import frame_rows, split
+        from imagoal.envs.store import open_cache
+        from imagoal.eval.episodes import write_table
+        from imagoal.eval.explain import diagnose, verdict
+        from imagoal.world_model.readouts import named_encoder
+        from imagoal.world_model.training import frame_rows, split_episodes
 
         if self.reduce < 0 or self.action_block < 1:
             raise UsageError(f"reduce = {self.reduce}, action_block = {self.action_block}; expected at least 0 and 1")
         env = self.made()
         store = self.store(env)
-        cache, encoder = open_cache(store), _frozen.named(self.encoder, self.trust)
+        cache, encoder = open_cache(store), named_encoder(self.encoder, self.trust)
         if self.reduce:
-            rows = frame_rows(cache, split(cache)[0], 2000, self.seed)
+            rows = frame_rows(cache, split_episodes(cache)[0], 2000, self.seed)
             encoder = encoder.with_reduction(cache.frames[rows], self.reduce, self.seed)
-        figures = _diagnose.diagnose(env, cache, encoder, self.action_block, self.seed)
-        good, sentence = _diagnose.verdict(figures, env.tolerance)
+        figures = diagnose(env, cache, encoder, self.action_block, self.seed)
+        good, sentence = verdict(figures, env.tolerance)
         print(_probes(figures), _geometry(figures), f"{self._name()} ({encoder.label}): {sentence}", sep="\n\n")
         config = {"encoder": {"hash": encoder.hash, "label": encoder.label}, "data_hash": store.hash, "verdict": sentence}
         lines = [[figure.name, figure.of, figure.value, figure.unit] for figure in figures]
         path = self.out or Path("runs/diagnose") / f"{self._name()}.table.json"
-        _result.write_table(path, ("figure", "of", "value", "unit"), lines, config)
+        write_table(path, ("figure", "of", "value", "unit"), lines, config)
         print(f"wrote {path}")
         return int(not good)
 

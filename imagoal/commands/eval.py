@@ -36,7 +36,7 @@ class Eval(Agency):
         return self._replay(self.replay) if self.replay else self._evaluate()
 
     def _replay(self, path: Path) -> int:
-        from imagoal.eval._replay import replay
+        from imagoal.eval.episodes import replay
 
         other = replay(self.env, self.request(), self.tasks, path, self.options())
         print(
@@ -45,13 +45,11 @@ class Eval(Agency):
         return 1 if other else 0
 
     def _evaluate(self) -> int:
-        from imagoal.eval._evaluate import evaluate
-        from imagoal.eval._shard import Shard, described
-        from imagoal.eval._table import table
+        from imagoal.eval.episodes import Shard, described_shard, evaluate, table
 
         folder, shard, options = self.run_dir or Path("runs/eval") / self._name(), Shard.parse(self.shard), self.options()
         result = evaluate(self.env, self.request(), self.tasks, self.count, self.batch, self.role, folder, options, shard)
-        print(table([result]) if shard.whole else described(result))
+        print(table([result]) if shard.whole else described_shard(result))
         print(f"wrote {folder / 'result.json'}")
         return 0
 

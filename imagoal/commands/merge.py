@@ -23,8 +23,7 @@ class Merge:
 
     def run(self) -> int:
         """Merge, write the result and print its row."""
-        from imagoal.eval._shard import merge
-        from imagoal.eval._table import table
+        from imagoal.eval.episodes import merge, table
 
         if self.out.resolve() in {path.resolve() for path in self.shards}:
             raise UsageError(f"out = {self.out} is one of the shards; name another file")

@@ -33,16 +33,16 @@ class Plan(Agency):
         """Run the task, write picture and episode, and say how it went."""
         self.prepare()
         from imagoal.envs import make
-        from imagoal.eval import _film, _picture
-        from imagoal.eval._build import build
-        from imagoal.eval._tasks import choose
+        from imagoal.eval.episodes import build
+        from imagoal.eval.show import draw_film, record_film, save_film
+        from imagoal.eval.tasks import choose_tasks
 
         env = make(self.env, self.options())
-        tasks = choose(env, self.tasks)
-        film = _film.record(env, build(self.request(), env), tasks, self.task)
+        tasks = choose_tasks(env, self.tasks)
+        film = record_film(env, build(self.request(), env), tasks, self.task)
         picture = self.out or self.run_dir / "plan.webp"
         film.save(self.run_dir / "episode.npz")
-        _picture.save(picture, _picture.draw(film, self.scale))
+        save_film(picture, draw_film(film, self.scale))
         print(film.summary())
         print(f"wrote {picture} and {self.run_dir / 'episode.npz'}")
         return 0

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named
-from imagoal.world_model._loop import Schedule
 from imagoal.world_model.encoders.autoencoder import Autoencoder
 from imagoal.world_model.encoders.feature_grid import FeatureGrid
 from imagoal.world_model.encoders.keypoints import Keypoints
 from imagoal.world_model.encoders.patch_conv import PatchConv
 from imagoal.world_model.objectives.sigreg import SIGReg
+from imagoal.world_model.training import Schedule
 
 SCHEDULE = Schedule(steps=600, batch=64)
 
@@ -43,15 +43,14 @@ class Pretrain(Learning):
     def run(self) -> int:
         """Train, or continue, and write the encoder."""
         self.prepare()
-        from imagoal.envs._cache import open_cache
-        from imagoal.envs._store import Store
-        from imagoal.world_model._pretrain import watch
-        from imagoal.world_model._probe import visible_positions
-        from imagoal.world_model._run import opened
+        from imagoal.envs.store import Store, open_cache
+        from imagoal.world_model.disk import open_run
+        from imagoal.world_model.encoders import watch
+        from imagoal.world_model.readouts import visible_positions
 
         config = self._settings()
         store = Store.open(self.data)
-        with opened(self.run_dir, "pretrain", config, {"data": store.hash}) as run:
+        with open_run(self.run_dir, "pretrain", config, {"data": store.hash}) as run:
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
@@ -70,7 +69,7 @@ class Pretrain(Learning):
         Raises:
             UsageError: it does not fit together.
         """
-        from imagoal.world_model._named import describe
+        from imagoal.world_model.disk import describe
 
         if self.future < 1:
             raise UsageError(f"future = {self.future}; expected at least 1")
@@ -85,7 +84,7 @@ class Pretrain(Learning):
 
     def _check_frames_alone(self) -> None:
         """Refuse what encoders that learn from single frames do not read."""
-        from imagoal.world_model._named import describe
+        from imagoal.world_model.disk import describe
 
         name = describe("encoder", self.encoder)["name"]
         if not isinstance(self.encoder, Keypoints | FeatureGrid | Autoencoder):
@@ -100,19 +99,19 @@ class Pretrain(Learning):
     def _learn(self, cache: Any, looked: Any, run: Any) -> Any:
         """The encoder, trained and frozen."""
         if isinstance(self.encoder, Keypoints):
-            from imagoal.world_model import _reconstruct
+            from imagoal.world_model.encoders import learn_keypoints
 
-            return _reconstruct.learn(cache, looked, self.encoder, self.schedule, self.seed, run)
+            return learn_keypoints(cache, looked, self.encoder, self.schedule, self.seed, run)
         if isinstance(self.encoder, Autoencoder):
-            from imagoal.world_model import _autoencode
+            from imagoal.world_model.encoders import learn_autoencoder
 
-            return _autoencode.learn(cache, looked, self.encoder, self.schedule, self.seed, run)
+            return learn_autoencoder(cache, looked, self.encoder, self.schedule, self.seed, run)
         if isinstance(self.encoder, FeatureGrid):
-            from imagoal.world_model import _whiten
+            from imagoal.world_model.encoders import fit_whitening
 
-            return _whiten.learn(cache, looked, self.encoder, self.seed, run)
-        from imagoal.world_model._pretrain import HISTORY, pretrain
-        from imagoal.world_model._windows import Windows, split
+            return fit_whitening(cache, looked, self.encoder, self.seed, run)
+        from imagoal.world_model.encoders import HISTORY, pretrain
+        from imagoal.world_model.training import Windows, split_episodes
 
-        windows = Windows(cache, cache.window_index(HISTORY, self.future, episodes=split(cache)[0]), self.seed)
+        windows = Windows(cache, cache.window_index(HISTORY, self.future, episodes=split_episodes(cache)[0]), self.seed)
         return pretrain(windows, looked, self.encoder, self.objective, self.schedule, self.future, self.seed, run)

@@ -9,11 +9,11 @@ import tyro
 
 from imagoal.commands._where import Where
 from imagoal.errors import UsageError
-from imagoal.eval._sequences import Design
+from imagoal.eval.explain import Design
 
 if TYPE_CHECKING:  # the door stays quick
-    from imagoal.eval._regret import Score
-    from imagoal.world_model._types import Place
+    from imagoal.eval.explain import Score
+    from imagoal.world_model import Place
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Regret(Where):
         return self._make() if self.action == "make" else self._score()
 
     def _make(self) -> int:
-        from imagoal.envs._cache import open_cache
-        from imagoal.eval import _sequences
+        from imagoal.envs.store import open_cache
+        from imagoal.eval.explain import make_sequences
 
         env = self.made()
-        bench = _sequences.make(env, open_cache(self.store(env)), self.design, self.seed)
+        bench = make_sequences(env, open_cache(self.store(env)), self.design, self.seed)
         bench.save(self.file)
         problems, sequences, horizon = bench.actions.shape[:3]
         size = self.file.stat().st_size / 1e6
@@ -58,35 +58,44 @@ class Regret(Where):
 
     def _score(self) -> int:
         from imagoal.envs import make
-        from imagoal.eval import _regret, _result, _sequences
-        from imagoal.eval._build import default_distance
-        from imagoal.world_model import _model, _named
+        from imagoal.eval.episodes import default_distance, write_table
+        from imagoal.eval.explain import (
+            COLUMNS,
+            LEARNED,
+            TRUE,
+            check_sequences,
+            imagine_ends,
+            load_sequences,
+            score_sources,
+            sentence,
+            true_latents,
+        )
+        from imagoal.world_model.disk import check_trust
+        from imagoal.world_model.models import load_latent
 
         if not self.world_model:
             raise UsageError("regret score needs --world-model, a trained one or the name of a shipped one")
-        bench, folder = _sequences.load(self.file), _model.load(self.world_model, self.trust)
-        _regret.check(bench, folder, self.world_model)
-        _named.check_trust("env", bench.env, self.trust)
+        bench, folder = load_sequences(self.file), load_latent(self.world_model, self.trust)
+        check_sequences(bench, folder, self.world_model)
+        check_trust("env", bench.env, self.trust)
         env = make(bench.env, bench.options)
-        imagined = _regret.imagine(env, bench, folder)
-        sources = {_regret.LEARNED: imagined.ends, _regret.TRUE: _regret.true_latents(bench, folder.encoder, self.file)}
+        imagined = imagine_ends(env, bench, folder)
+        sources = {LEARNED: imagined.ends, TRUE: true_latents(bench, folder.encoder, self.file)}
         places: tuple[Place, ...] = (self.cost,) if self.cost else ("latent", "probe")
-        scores = _regret.score(env, bench, folder, sources, places, self.distance, self.agent_weight)
-        print(_table(_regret.COLUMNS, scores))
+        scores = score_sources(env, bench, folder, sources, places, self.distance, self.agent_weight)
+        print(_table(COLUMNS, scores))
         off = ", ".join(f"{100 * error:.2f}" for error in imagined.off)
-        print(*(_regret.sentence(scores, at) for at in places), f"object off by {off} cm after 1, 2, ... steps", sep="\n")
-        self._write(
-            _result.write_table, _regret.COLUMNS, scores, imagined.off, self.distance or default_distance("latent", folder)
-        )
+        print(*(sentence(scores, at) for at in places), f"object off by {off} cm after 1, 2, ... steps", sep="\n")
+        self._write(write_table, COLUMNS, scores, imagined.off, self.distance or default_distance("latent", folder))
         return 0
 
     def _write(self, write_table: Any, columns: Sequence[str], scores: "Sequence[Score]", off: Any, distance: str) -> None:
         from imagoal import files
-        from imagoal.world_model import _model
+        from imagoal.world_model.models import locate, weights_hash
 
         name = Path(self.world_model).name
         path = self.out or self.file.with_name(f"{self.file.stem}-{name}.table.json")
-        hashes = {"sequences": files.sha256(self.file), "weights_hash": _model.weights_hash(_model.locate(self.world_model))}
+        hashes = {"sequences": files.sha256(self.file), "weights_hash": weights_hash(locate(self.world_model))}
         about = {"distance": distance, "agent_weight": self.agent_weight, "object_off_cm": [100 * float(e) for e in off]}
         write_table(path, columns, [list(asdict(score).values()) for score in scores], hashes | about)
         print(f"wrote {path}")

@@ -22,7 +22,7 @@ class Report:
 
     def run(self) -> int:
         """Write the page."""
-        from imagoal.eval._report import SHIPPED, report
+        from imagoal.eval.show import SHIPPED, report
 
         files.write_text(self.out, report(self.paths or (SHIPPED,), self.films))
         print(f"wrote {self.out}, {self.out.stat().st_size / 1e6:.1f} MB; open it in a browser")

@@ -38,13 +38,12 @@ class Tasks:
     def run(self) -> int:
         """Draw and write the list."""
         from imagoal.envs import make
-        from imagoal.envs._store import Store
-        from imagoal.eval._data_tasks import draw_from_data
-        from imagoal.eval._tasks import draw
+        from imagoal.envs.store import Store
+        from imagoal.eval.tasks import draw_from_data, draw_tasks
 
         env = make(self.env, env_options(self.env_options))
         if self.data is None:
-            tasks = draw(env, self.split, self.count)
+            tasks = draw_tasks(env, self.split, self.count)
         else:
             tasks = draw_from_data(env, Store.open(self.data), self.offset, self.split, self.count, self.whole_store)
         tasks.save(self.out)

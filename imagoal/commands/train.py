@@ -9,13 +9,8 @@ from typing import Annotated, Any, Literal
 from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named, parse
-from imagoal.world_model._align import Align
-from imagoal.world_model._heads import Diffusion
-from imagoal.world_model._loop import Schedule
-from imagoal.world_model._loss import Loss
-from imagoal.world_model._map_folder import KINDS as MAP_KINDS
-from imagoal.world_model._map_train import Practice
-from imagoal.world_model._trunk import Trunk
+from imagoal.world_model.models import MAP_KINDS, Align, Diffusion, Loss, Practice, Trunk
+from imagoal.world_model.training import Schedule
 
 GALLERY = 1024
 """Frames that a model keeps to show what it imagines."""
@@ -82,11 +77,10 @@ class Train(Learning):
         """Train, or continue, and write the world model."""
         self.prepare()
         self._refuse_flags_of_other_kinds()
-        from imagoal.envs._cache import open_cache
-        from imagoal.envs._store import Store
-        from imagoal.world_model import _model, _probe, _train
-        from imagoal.world_model._named import describe
-        from imagoal.world_model._run import opened
+        from imagoal.envs.store import Store, open_cache
+        from imagoal.world_model.disk import describe, open_run
+        from imagoal.world_model.models import assemble_latent, save_latent, train_latent
+        from imagoal.world_model.readouts import object_size, visible_positions
 
         if self.future < 1 or self.action_block < 1 or self.reduce < 0:
             raise UsageError(
@@ -105,12 +99,12 @@ class Train(Learning):
             "loss": asdict(self.loss),
         }
         config["predictor"] = describe("predictor", self.predictor)
-        with opened(self.run_dir, "train", config, {"data": store.hash, "encoder": encoder.hash}) as run:
+        with open_run(self.run_dir, "train", config, {"data": store.hash, "encoder": encoder.hash}) as run:
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
-            positions = _probe.visible_positions(store.spec.env, cache.states, self.trust)
-            trained = _train.train(
+            positions = visible_positions(store.spec.env, cache.states, self.trust)
+            trained = train_latent(
                 cache,
                 positions,
                 encoder,
@@ -121,7 +115,7 @@ class Train(Learning):
                 self.seed,
                 run,
                 self.loss,
-                _probe.object_size(store.spec.env, self.trust),
+                object_size(store.spec.env, self.trust),
             )
             origin = {
                 "env": store.spec.env,
@@ -131,8 +125,8 @@ class Train(Learning):
                 "metric": self.metric,
                 "probe_errors_m": trained.errors,
             }
-            folder = _model.assemble(cache, encoder, trained, self.action_block, GALLERY, origin)
-            _model.save(self.run_dir / "model", folder, self.predictor)
+            folder = assemble_latent(cache, encoder, trained, self.action_block, GALLERY, origin)
+            save_latent(self.run_dir / "model", folder, self.predictor)
             run.finish(probe_errors_m=trained.errors, encoder_hash=encoder.hash)
         print(f"wrote {self.run_dir / 'model'}; off in cm, now and after 1, 2, ... imagined steps:")
         for name, errors in trained.errors.items():
@@ -141,11 +135,10 @@ class Train(Learning):
 
     def _train_maps(self) -> int:
         """Train, or continue, a world model that imagines frames or a grid of tokens, and write it."""
-        from imagoal.envs._cache import open_cache
-        from imagoal.envs._store import Store
-        from imagoal.world_model import _frozen, _map_folder, _map_train
-        from imagoal.world_model._heads import Mean
-        from imagoal.world_model._run import opened
+        from imagoal.envs.store import Store, open_cache
+        from imagoal.world_model.disk import open_run
+        from imagoal.world_model.models import Mean, assemble_maps, fit_readouts, save_maps, train_maps
+        from imagoal.world_model.readouts import named_encoder
 
         store = Store.open(self.data)
         cache = open_cache(store)
@@ -163,16 +156,16 @@ class Train(Learning):
         }
         config |= {"diffusion": asdict(self.diffusion)} if self.kind in KINDS_OF["diffusion"] else {}
         config |= {"align": asdict(self.align)} if self.align.to else {}
-        guide = _frozen.named(self.align.to, self.trust) if self.align.to else None
+        guide = named_encoder(self.align.to, self.trust) if self.align.to else None
         parents = {"data": store.hash} | {
             name: each.hash for name, each in (("encoder", encoder), ("guide", guide)) if each is not None
         }
         how = (self.schedule, self.practice, self.future, self.action_block, self.seed)
-        with opened(self.run_dir, "train", config, parents) as run:
+        with open_run(self.run_dir, "train", config, parents) as run:
             if run.done:
                 print(f"{self.run_dir} is complete: nothing to do")
                 return 0
-            trained = _map_train.train(cache, trunk, head, encoder, *how, run, self.align, guide)
+            trained = train_maps(cache, trunk, head, encoder, *how, run, self.align, guide)
             origin = {
                 "env": store.spec.env,
                 "data_hash": store.hash,
@@ -181,9 +174,9 @@ class Train(Learning):
                 "metric": "euclid",
                 "errors": trained.errors,
             }
-            readouts = _map_train.readouts(cache, encoder, self._positions(store, cache), self.seed) if encoder else None
-            folder = _map_folder.assemble(self.kind, cache, trained, head, encoder, readouts, self.action_block, origin)
-            _map_folder.save(self.run_dir / "model", folder)
+            readouts = fit_readouts(cache, encoder, self._positions(store, cache), self.seed) if encoder else None
+            folder = assemble_maps(self.kind, cache, trained, head, encoder, readouts, self.action_block, origin)
+            save_maps(self.run_dir / "model", folder)
             run.finish(errors=trained.errors)
         what = "tokens" if encoder else "frames, white being 100"
         print(f"wrote {self.run_dir / 'model'}; root mean squared errors of {what}, after 1, 2, ... imagined steps:")
@@ -193,7 +186,7 @@ class Train(Learning):
 
     def _positions(self, store: Any, cache: Any) -> Any:
         """What each frame shows, for a probe."""
-        from imagoal.world_model._probe import visible_positions
+        from imagoal.world_model.readouts import visible_positions
 
         return visible_positions(store.spec.env, cache.states, self.trust)
 
@@ -207,11 +200,11 @@ class Train(Learning):
 
     def _encoder(self, cache: Any) -> Any:
         """The encoder that was named, frozen."""
-        from imagoal.world_model import _frozen
-        from imagoal.world_model._windows import frame_rows, split
+        from imagoal.world_model.readouts import named_encoder
+        from imagoal.world_model.training import frame_rows, split_episodes
 
-        encoder = _frozen.named(self.encoder, self.trust)
+        encoder = named_encoder(self.encoder, self.trust)
         if not self.reduce:
             return encoder
-        rows = frame_rows(cache, split(cache)[0], 2000, self.seed)
+        rows = frame_rows(cache, split_episodes(cache)[0], 2000, self.seed)
         return encoder.with_reduction(cache.frames[rows], self.reduce, self.seed)

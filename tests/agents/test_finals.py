@@ -9,27 +9,35 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from imagoal.agents import mpc as mpc_module
 from imagoal.agents._types import Decision, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
 from imagoal.errors import NumericalError, UsageError
-from imagoal.eval._run import run_tasks
-from imagoal.eval._tasks import frozen
-from imagoal.planning import CEM, ICEM, Gradient, ICEMAdam, Over, Plan, _finals
-from imagoal.planning._finals import FINALISTS, Finals, Shortlist
-from imagoal.planning._goal_cost import euclid
-from imagoal.planning._types import CostFunction, Planner
-from imagoal.world_model import _precision
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._precision import is_rough
-from imagoal.world_model._types import Label, Past, Place, State
-from imagoal.world_model.latent import Latent
+from imagoal.eval.episodes import run_tasks
+from imagoal.eval.tasks import frozen_tasks
+from imagoal.planning import (
+    CEM,
+    FINALISTS,
+    ICEM,
+    CostFunction,
+    Finals,
+    Gradient,
+    ICEMAdam,
+    Over,
+    Plan,
+    Planner,
+    Shortlist,
+    euclid,
+)
+from imagoal.world_model import Label, Past, Place, State
+from imagoal.world_model.models import Precision, is_rough
+from imagoal.world_model.models.latent import Latent
+from imagoal.world_model.models.simulator import Simulator
 from imagoal.world_model.predictors.mlp import MLP
-from imagoal.world_model.simulator import Simulator
+from imagoal.world_model.readouts import Chain
 
 ENV = make("ball")
-TASKS = frozen(ENV, "dev")
+TASKS = frozen_tasks(ENV, "dev")
 HORIZON, COUNT = 3, 12
 EXACT = torch.tensor([9.0, 4.0, 5.0, 3.0, 8.0, 7.0, 6.0, 2.0, 8.0, 8.0, 8.0, 1.0])
 """What each sequence of the population below costs."""
@@ -213,8 +221,8 @@ class Clock:
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Observing takes 5 ms, searching 30, judging 4."""
     clock = Clock()
-    for module in (mpc_module, _finals):
-        monkeypatch.setattr(module, "time", clock)
+    for module in ("agents.mpc", "planning._finals"):
+        monkeypatch.setattr(f"imagoal.{module}.time", clock)
     monkeypatch.setattr(Table, "observe", clock.takes(5, Table.observe))
     monkeypatch.setattr(Enumerating, "plan", clock.takes(30, Enumerating.plan))
     monkeypatch.setattr(Shortlist, "settle", clock.takes(4, Shortlist.settle))
@@ -261,7 +269,7 @@ def test_a_planner_over_paths_is_refused() -> None:
     mpc(Shown(precision="fp32"), Walking())
 
 
-def latent(precision: _precision.Precision) -> Latent:
+def latent(precision: Precision) -> Latent:
     """A latent world model that was never trained, but does depend on its actions."""
     with torch.random.fork_rng(devices=[]):
         predictor = MLP(width=16, depth=1).build(1, 8, 2)
@@ -281,7 +289,7 @@ PLANNERS = [
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=lambda planner: type(planner).__name__)
 def test_a_latent_model_in_bf16_plans_nearly_as_well_as_in_fp32(monkeypatch: pytest.MonkeyPatch, planner: Any) -> None:
-    monkeypatch.setattr(_precision, "bf16_units", lambda: ("amx_bf16",))
+    monkeypatch.setattr("imagoal.world_model.models._precision.bf16_units", lambda: ("amx_bf16",))
     (rough,), (exact,) = (decisions_of(mpc(latent(precision), planner), 1) for precision in ("bf16", "fp32"))
     assert rough.plan is not None
     assert exact.plan is not None
@@ -295,5 +303,5 @@ def test_a_latent_model_in_bf16_plans_nearly_as_well_as_in_fp32(monkeypatch: pyt
 
 
 def test_what_has_no_precision_is_not_rough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_precision, "bf16_units", lambda: ("amx_bf16",))
+    monkeypatch.setattr("imagoal.world_model.models._precision.bf16_units", lambda: ("amx_bf16",))
     assert [is_rough(model) for model in (Simulator(ENV), latent("fp32"), latent("bf16"))] == [False, False, True]

@@ -10,12 +10,12 @@ from imagoal.agents.random_actions import RandomActions
 from imagoal.agents.scripted import Scripted
 from imagoal.envs import make
 from imagoal.errors import UsageError
-from imagoal.eval._run import run_tasks
-from imagoal.eval._tasks import frozen
-from imagoal.world_model._types import Observation
+from imagoal.eval.episodes import run_tasks
+from imagoal.eval.tasks import frozen_tasks
+from imagoal.world_model import Observation
 
 ENV = make("ball")
-TASKS = frozen(ENV, "dev")
+TASKS = frozen_tasks(ENV, "dev")
 
 
 def blank(count: int) -> Observation:
@@ -44,7 +44,7 @@ def test_random_actions_are_uniform_and_follow_each_episode_s_seed() -> None:
 @pytest.mark.parametrize("env", ["ball", "ball_gravity"])
 def test_the_expert_holds_the_goal_and_the_floors_do_not(env: str) -> None:
     world = make(env)
-    tasks = frozen(world, "dev")
+    tasks = frozen_tasks(world, "dev")
 
     def held(name: str) -> int:
         agent = find.find("agent", name)(world, None)
@@ -80,7 +80,7 @@ def test_every_agent_says_whether_it_is_privileged_and_what_it_is(name: str) -> 
 @pytest.mark.parametrize(("name", "shown"), [("straight", slice(0, 2)), ("mimic", slice(2, 4))])
 def test_rules_drive_the_finger_to_the_puck_or_to_its_place_in_the_goal(name: str, shown: slice) -> None:
     push = make("push")
-    tasks = frozen(push, "dev")
+    tasks = frozen_tasks(push, "dev")
     agent = find.find("agent", name)(push, None)
     states, goals = tasks.starts[:8], tasks.goals[:8]
     target = push.visible(states if name == "straight" else goals)[:, shown]

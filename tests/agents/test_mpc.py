@@ -16,19 +16,17 @@ from imagoal.agents._types import Decision, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
 from imagoal.errors import UsageError
-from imagoal.eval._run import EpisodeResult, run_tasks
-from imagoal.eval._tasks import frozen
-from imagoal.planning import CEM, Over, Plan
-from imagoal.planning._goal_cost import euclid
-from imagoal.planning._types import CostFunction, Planner
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._types import Label, Observation, Past, Place, State
-from imagoal.world_model.latent import Latent
+from imagoal.eval.episodes import EpisodeResult, run_tasks
+from imagoal.eval.tasks import frozen_tasks
+from imagoal.planning import CEM, CostFunction, Over, Plan, Planner, euclid
+from imagoal.world_model import Label, Observation, Past, Place, State
+from imagoal.world_model.models.latent import Latent
+from imagoal.world_model.models.simulator import Simulator
 from imagoal.world_model.predictors.mlp import MLP
-from imagoal.world_model.simulator import Simulator
+from imagoal.world_model.readouts import Chain
 
 ENV = make("ball")
-TASKS = frozen(ENV, "dev")
+TASKS = frozen_tasks(ENV, "dev")
 SMALL = CEM(horizon=4, num_samples=16, num_elites=4, iterations=2)
 
 

@@ -17,26 +17,20 @@ from imagoal.agents import mpc as mpc_module
 from imagoal.agents._types import Decision, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.commands.eval import Eval
-from imagoal.envs import make
-from imagoal.envs._types import Floats
+from imagoal.envs import Floats, make
 from imagoal.envs.ball import Ball
 from imagoal.errors import UsageError
-from imagoal.eval import _build, _replay, _result
-from imagoal.eval._build import Request
-from imagoal.eval._evaluate import evaluate
-from imagoal.eval._run import EpisodeResult, run_tasks
-from imagoal.eval._tasks import frozen
-from imagoal.planning import CEM, Over, Plan
-from imagoal.planning._goal_cost import Distance, euclid
-from imagoal.planning._types import CostFunction, Planner
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._types import Label, Past, Place, State
-from imagoal.world_model.latent import Latent
+from imagoal.eval.episodes import EpisodeResult, Request, build, evaluate, load_result, replay, run_tasks
+from imagoal.eval.tasks import frozen_tasks
+from imagoal.planning import CEM, CostFunction, Distance, Over, Plan, Planner, euclid
+from imagoal.world_model import Label, Past, Place, State
+from imagoal.world_model.models.latent import Latent
+from imagoal.world_model.models.simulator import Simulator
 from imagoal.world_model.predictors.mlp import MLP
-from imagoal.world_model.simulator import Simulator
+from imagoal.world_model.readouts import Chain
 
 ENV = make("ball")
-TASKS = frozen(ENV, "dev")
+TASKS = frozen_tasks(ENV, "dev")
 SMALL = CEM(horizon=4, num_samples=16, num_elites=4, iterations=2)
 HARDLY = 1e-9
 """A surprise that nothing but the world as it was imagined passes."""
@@ -405,13 +399,13 @@ def test_a_row_is_replayed_with_its_kept_plans(tmp_path: Path, deadline_ms: floa
     asked = request(0.3, deadline_ms)
     result = evaluate("ball", asked, "dev", 2, 1, "ablation", tmp_path)
     assert all(len(line["iterations"]) < ENV.max_episode_steps / 2 for line in result["episodes"])
-    assert _replay.replay("ball", asked, "dev", tmp_path / "result.json", {}) == []
+    assert replay("ball", asked, "dev", tmp_path / "result.json", {}) == []
     assert result["agent"]["planner"]["surprise"] == 0.3
-    _result.load(tmp_path / "result.json")
+    load_result(tmp_path / "result.json")
 
 
 def test_only_a_surprise_is_described() -> None:
-    assert "surprise" not in _build.build(request(0.0), ENV).description["planner"]
+    assert "surprise" not in build(request(0.0), ENV).description["planner"]
 
 
 def test_the_flag_reaches_the_agent() -> None:

@@ -7,7 +7,7 @@ from gymnasium.utils.env_checker import check_env
 
 import imagoal.envs
 from imagoal.envs import GoalEnv
-from imagoal.envs import _ball_world as world
+from imagoal.envs._ball_world import DRAG, FLOOR_COLOUR, RADIUS, SCALE, STEP, WALL, coast, draw, push
 from imagoal.errors import EnvError, UsageError
 
 NAMES = ["ball", "ball_gravity", "ball_gust"]
@@ -20,7 +20,7 @@ def env(request: pytest.FixtureRequest) -> GoalEnv:
 
 def states(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    place = rng.uniform(world.RADIUS, 1 - world.RADIUS, (count, 2))
+    place = rng.uniform(RADIUS, 1 - RADIUS, (count, 2))
     return np.concatenate([place, rng.uniform(-1.5, 1.5, (count, 2))], 1)
 
 
@@ -76,12 +76,12 @@ def test_energy_falls_without_pushes_and_the_ball_stays_inside() -> None:
     path = env.simulate(states(300), np.zeros((300, 80, 2)))
     speed = np.linalg.norm(path[..., 2:], axis=-1)
     assert np.all(np.diff(speed, axis=1) < 0)
-    assert np.all((path[..., :2] >= world.RADIUS) & (path[..., :2] <= 1 - world.RADIUS))
+    assert np.all((path[..., :2] >= RADIUS) & (path[..., :2] <= 1 - RADIUS))
 
 
 def test_a_wall_returns_nine_tenths_of_the_speed() -> None:
-    after = world.coast(np.array([[0.93, 0.5, 1.0, 0.0]]), gravity=0.0)[0]
-    assert after[2] == pytest.approx(-0.9 * np.exp(-world.DRAG * world.STEP))
+    after = coast(np.array([[0.93, 0.5, 1.0, 0.0]]), gravity=0.0)[0]
+    assert after[2] == pytest.approx(-0.9 * np.exp(-DRAG * STEP))
 
 
 def test_free_fall() -> None:
@@ -90,15 +90,15 @@ def test_free_fall() -> None:
 
 
 def test_a_push_is_at_most_a_fifth_of_a_metre_per_second() -> None:
-    pushed = world.push(np.zeros((1, 4)), np.array([[1.0, 1.0]]))[0]
+    pushed = push(np.zeros((1, 4)), np.array([[1.0, 1.0]]))[0]
     assert np.hypot(*pushed[2:]) == pytest.approx(0.2)
 
 
 def test_picture_shows_the_ball_where_it_is() -> None:
     start = states(200)
-    frames = world.draw(start).astype(float)
-    away = np.abs(frames - np.array(world.FLOOR_COLOUR)).sum(-1)[:, world.WALL : -world.WALL, world.WALL : -world.WALL]
-    grid = (np.arange(world.SCALE) + 0.5) / world.SCALE
+    frames = draw(start).astype(float)
+    away = np.abs(frames - np.array(FLOOR_COLOUR)).sum(-1)[:, WALL:-WALL, WALL:-WALL]
+    grid = (np.arange(SCALE) + 0.5) / SCALE
     x = (away.sum(1) * grid).sum(1) / away.sum((1, 2))
     y = 1 - (away.sum(2) * grid).sum(1) / away.sum((1, 2))
     assert np.allclose(np.stack([x, y], 1), start[:, :2], atol=0.002)  # an eighth of a pixel
@@ -109,7 +109,7 @@ def test_tasks_are_far_and_within_the_box(env: GoalEnv) -> None:
     tasks = [env.sample_task(rng) for _ in range(300)]
     assert min(task.difficulty for task in tasks) >= 0.35
     for task in tasks:
-        assert np.all((task.goal[:2] >= world.RADIUS) & (task.goal[:2] <= 1 - world.RADIUS))
+        assert np.all((task.goal[:2] >= RADIUS) & (task.goal[:2] <= 1 - RADIUS))
         assert np.all(task.goal[2:] == 0)
 
 

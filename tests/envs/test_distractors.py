@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from imagoal.envs import GoalEnv, make
-from imagoal.envs._check import check
-from imagoal.envs._check_subject import Terms
 from imagoal.envs._distractors import COLOUR, Distractors
+from imagoal.envs.check import Terms, check_env
 from imagoal.envs.push import Push
 from imagoal.errors import UsageError
 
@@ -28,7 +27,7 @@ def tasks(env: GoalEnv, count: int = 20) -> list[Any]:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kinds", KINDS)
 def test_envs_with_distractors_hold_the_contract(name: str, kinds: str) -> None:
-    report = check(name, Terms(tasks=4), {"distractors": kinds})
+    report = check_env(name, Terms(tasks=4), {"distractors": kinds})
     assert {line.verdict for line in report.lines} == {"ok"}, str(report)
 
 

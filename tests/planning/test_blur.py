@@ -2,24 +2,27 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from imagoal.envs import _ball_world as world
+from imagoal.envs.ball import Ball
 from imagoal.planning._blur import MODES, WIDTHS, blur
 from imagoal.planning._goal_cost import euclid
-from imagoal.world_model._frames import to_tensor
+from imagoal.world_model import to_tensor
 
-EMPTY = to_tensor(world.EMPTY[None]) / 255
-LOW, HIGH = world.RADIUS, 1 - world.RADIUS
+BALL, RADIUS = Ball(), 0.06  # m
+APART = np.array([[0.2, 0.2, 0, 0], [0.5, 0.5, 0, 0], [0.8, 0.8, 0, 0]])
+EMPTY = to_tensor(np.median(BALL.render_states(APART), 0)[None].astype(np.uint8)) / 255
+LOW, HIGH = RADIUS, 1 - RADIUS
 CORNERS = [(x, y) for x in (LOW, HIGH) for y in (LOW, HIGH)]
-PIXEL = 1 / world.SCALE  # m
+PIXEL = 1 / 60  # m
 
 
 def drawn(places: Tensor) -> Tensor:
     """Frames (M, 3, 64, 64) of balls at places (M, 2) in metres."""
-    return to_tensor(world.draw(torch.cat([places, torch.zeros_like(places)], 1).double().numpy())) / 255
+    return to_tensor(BALL.render_states(torch.cat([places, torch.zeros_like(places)], 1).double().numpy())) / 255
 
 
 def faint(places: Tensor) -> Tensor:

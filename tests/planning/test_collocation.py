@@ -11,15 +11,18 @@ from torch import Generator, Tensor, nn
 from torch.func import jacrev, vmap
 
 from imagoal import find
-from imagoal.agents._types import Planning
+from imagoal.agents import Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
 from imagoal.errors import UsageError
 from imagoal.planning import Collocation, GoalCost, Gradient, Over, PathCost
 from imagoal.planning._goal_cost import euclid
 from imagoal.planning.collocation import respond
-from imagoal.world_model import Chain, Latent, Observation, Past, Simulator, _frozen
+from imagoal.world_model import Observation, Past
 from imagoal.world_model.encoders.patch_conv import PatchConv
+from imagoal.world_model.models.latent import Latent
+from imagoal.world_model.models.simulator import Simulator
+from imagoal.world_model.readouts import Chain, build_encoder
 
 B, H = 6, 30
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -209,7 +212,7 @@ def latent(history: int, block: int) -> Latent:
         for parameter in predictor.parameters():
             nn.init.normal_(parameter, std=0.3)
     predictor.delta_std.copy_(torch.linspace(0.2, 2, 8))
-    return Latent(_frozen.build(PatchConv(size=8, width=4)), predictor.double(), 2 * block, block)
+    return Latent(build_encoder(PatchConv(size=8, width=4)), predictor.double(), 2 * block, block)
 
 
 def seen(model: Any, batch: int = 2) -> tuple[Tensor, ...]:

@@ -11,8 +11,8 @@ from imagoal.errors import UsageError
 from imagoal.planning import CEM, GoalCost, Over
 from imagoal.planning._candidates import no_op
 from imagoal.planning._goal_cost import euclid
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._types import Label, Observation, Past, Place, State
+from imagoal.world_model import Label, Observation, Past, Place, State
+from imagoal.world_model.readouts import Chain
 
 B, K, H, A = 3, 5, 4, 2
 

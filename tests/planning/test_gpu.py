@@ -11,24 +11,21 @@ import pytest
 import torch
 
 from imagoal import find
-from imagoal.agents._types import Planning
+from imagoal.agents import Planning
 from imagoal.agents.mpc import MPC
 from imagoal.commands.eval import Eval
 from imagoal.envs import make
 from imagoal.errors import UsageError
-from imagoal.eval._build import Request, build
+from imagoal.eval.episodes import Request, build
 from imagoal.flags import parse
 from imagoal.planning import CEM, MPPI, Over, RandomShooting
 from imagoal.planning._blur import blur
 from imagoal.planning.icem import ICEM
-from imagoal.world_model import _metric, load
-from imagoal.world_model._chain import Chain
-from imagoal.world_model._frozen import FrozenEncoder
-from imagoal.world_model._heads import Diffusion, Mean
-from imagoal.world_model._trunk import Trunk
-from imagoal.world_model._types import Observation
+from imagoal.world_model import Observation
 from imagoal.world_model.encoders.patch_conv import PatchConv
-from imagoal.world_model.latent import Latent
+from imagoal.world_model.models import Diffusion, Mean, Trunk, load
+from imagoal.world_model.models.latent import Latent
+from imagoal.world_model.readouts import Chain, FrozenEncoder, Metric
 
 THERE = torch.device("meta")
 PLANNERS = [CEM(horizon=3), MPPI(horizon=3), ICEM(horizon=3), RandomShooting(horizon=3), CEM(horizon=3, correlation=0.5)]
@@ -48,7 +45,7 @@ def planning(planner: Any, predictor: str) -> Planning:
         Chain(encoder=encoder),
         planner,
         "latent",
-        _metric.Metric(matrix, matrix[:, :0]),
+        Metric(matrix, matrix[:, :0]),
         Over(),
     )
 

@@ -11,9 +11,9 @@ from torch import Generator, Tensor
 
 from imagoal.errors import NumericalError
 from imagoal.find import entries
-from imagoal.planning import _search
 from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._noise import coloured, correlated, normal
+from imagoal.planning._search import time
 
 HORIZON, ACTION = 3, 2
 PLANNERS = list(entries("planner"))
@@ -349,7 +349,7 @@ def test_no_iteration_begins_that_would_end_too_late(
             seconds += 0.01
             return actions.square().sum((2, 3))
 
-    monkeypatch.setattr(_search.time, "perf_counter", lambda: seconds)
+    monkeypatch.setattr(time, "perf_counter", lambda: seconds)
     found = planner(name, iterations=5).plan(Slow(), zeros(), generators(0), deadline_ms=deadline_ms)
     assert (found.iterations, found.on_time) == (iterations, on_time)
 

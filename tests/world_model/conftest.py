@@ -2,17 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from imagoal.envs._cache import FrameCache, open_cache
-from imagoal.envs._collect import collect
-from imagoal.envs._store import Store
-from imagoal.world_model import _pretrain
-from imagoal.world_model._frozen import FrozenEncoder
-from imagoal.world_model._loop import Schedule
-from imagoal.world_model._probe import visible_positions
-from imagoal.world_model._run import opened
-from imagoal.world_model._windows import Windows, split
+from imagoal.envs.store import FrameCache, Store, collect, open_cache
+from imagoal.world_model.disk import open_run
+from imagoal.world_model.encoders import HISTORY, pretrain, watch
 from imagoal.world_model.encoders.patch_conv import PatchConv
 from imagoal.world_model.objectives.sigreg import SIGReg
+from imagoal.world_model.readouts import FrozenEncoder, visible_positions
+from imagoal.world_model.training import Schedule, Windows, split_episodes
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +30,11 @@ def ball_positions(ball_store: Store, ball_cache: FrameCache) -> Tensor:
 @pytest.fixture(scope="session")
 def ball_encoder(ball_cache: FrameCache, ball_positions: Tensor, tmp_path_factory: pytest.TempPathFactory) -> FrozenEncoder:
     """A small encoder, trained for two seconds and reduced to its principal components; it tells where the ball is."""
-    windows = Windows(ball_cache, ball_cache.window_index(_pretrain.HISTORY, 2, episodes=split(ball_cache)[0]), seed=0)
-    watched = _pretrain.watch(ball_cache, ball_positions, seed=0)
+    windows = Windows(ball_cache, ball_cache.window_index(HISTORY, 2, episodes=split_episodes(ball_cache)[0]), seed=0)
+    watched = watch(ball_cache, ball_positions, seed=0)
     schedule = Schedule(steps=150, batch=16, lr=3e-3)
-    with opened(tmp_path_factory.mktemp("encoder"), "pretrain", {}, {}) as run:
-        encoder = _pretrain.pretrain(windows, watched, PatchConv(size=16, width=8), SIGReg(), schedule, 2, 0, run)
+    with open_run(tmp_path_factory.mktemp("encoder"), "pretrain", {}, {}) as run:
+        encoder = pretrain(windows, watched, PatchConv(size=16, width=8), SIGReg(), schedule, 2, 0, run)
     return encoder.with_reduction(ball_cache.frames, 12, seed=0)
 
 
