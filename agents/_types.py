@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -11,6 +11,51 @@ from imagoal.errors import UsageError
 from imagoal.planning import Over, Plan, Planner
 from imagoal.world_model import Observation, Place, WorldModel
 from imagoal.world_model.readouts import Chain
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When an agent plans, and how long it may take."""
+
+    replan_every: int = 1
+    """Env steps between plans; a multiple of the model's action block, at most horizon x block."""
+    warm_start: bool = True
+    """Whether the last plan, shifted, is proposed again."""
+    deadline_ms: float | None = None
+    """Milliseconds within which each plan is to be ready, encoding included; one iteration is done in any case. For one problem
+    at a time."""
+    surprise: float = 0.0
+    """Event-triggered replanning: keep a plan while the prediction error is at most this share of the remaining distance to the
+    goal; 0 plans anew every time. For one problem at a time."""
+
+    def __post_init__(self) -> None:
+        if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
+            raise UsageError(f"deadline_ms = {self.deadline_ms}; expected a finite number above 0")
+        if not 0 <= self.surprise < math.inf:
+            raise UsageError(f"surprise = {self.surprise}; expected a finite number, 0 or more")
+
+    @property
+    def single(self) -> str:
+        """Why only one problem at a time can be planned for; empty if that is not so."""
+        return "a deadline" if self.deadline_ms is not None else "surprise" if self.surprise else ""
+
+    def check(self, horizon: int, block: int) -> None:
+        """Refuse a pace that plans of `horizon` model steps, of `block` env steps each, cannot keep.
+
+        Raises:
+            UsageError: naming what was given and what is possible.
+        """
+        longest = horizon * block
+        if not (1 <= self.replan_every <= longest) or self.replan_every % block:
+            raise UsageError(
+                f"replan_every = {self.replan_every}; expected a multiple of the action block ({block}) up to "
+                f"horizon x block ({longest})"
+            )
+        if self.surprise and 2 * self.replan_every > longest:
+            raise UsageError(
+                f"surprise = {self.surprise} with replan_every = {self.replan_every}; expected at most half of horizon x block "
+                f"({longest}), since of a longer plan nothing would be left to keep"
+            )
 
 
 @dataclass(frozen=True)
@@ -24,11 +69,7 @@ class Planning:
         at: the place of the chain where the cost is measured.
         distance: (M, *place), (M, *place) -> (M,), at that place.
         over: how the distances along the horizon become one cost.
-        replan_every: env steps between plans; a multiple of the model's action block, at most horizon x block.
-        warm_start: whether the last plan, shifted, is proposed again.
-        deadline_ms: milliseconds within which a plan is to be ready, encoding included, or None; for one problem at a time.
-        surprise: a plan is kept while the world is no further from what it imagined than this share of what is left to the
-            goal, by `distance`; 0 plans anew every time. For one problem at a time.
+        pace: when it plans, and how long that may take.
     """
 
     model: WorldModel
@@ -37,28 +78,11 @@ class Planning:
     at: Place
     distance: Callable[[Tensor, Tensor], Tensor]
     over: Over
-    replan_every: int = 1
-    warm_start: bool = True
-    deadline_ms: float | None = None
-    surprise: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
-        if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
-            raise UsageError(f"deadline_ms = {self.deadline_ms}; expected a finite number above 0")
         self.chain.check(self.model.place, self.at)
-        block, longest = self.model.action_block, self.planner.horizon * self.model.action_block
-        if not (1 <= self.replan_every <= longest) or self.replan_every % block:
-            raise UsageError(
-                f"replan_every = {self.replan_every}; expected a multiple of the action block ({block}) up to "
-                f"horizon x block ({longest})"
-            )
-        if not 0 <= self.surprise < math.inf:
-            raise UsageError(f"surprise = {self.surprise}; expected a finite number, 0 or more")
-        if self.surprise and 2 * self.replan_every > longest:
-            raise UsageError(
-                f"surprise = {self.surprise} with replan_every = {self.replan_every}; expected at most half of horizon x block "
-                f"({longest}), since of a longer plan nothing would be left to keep"
-            )
+        self.pace.check(self.planner.horizon, self.model.action_block)
 
 
 @dataclass(frozen=True)

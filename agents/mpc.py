@@ -28,6 +28,11 @@ class MPC:
     def __init__(self, env: GoalEnv, planning: Planning | None) -> None:
         if planning is None:
             raise UsageError("the mpc agent needs a world model; name one with --world-model")
+        if not isinstance(planning, Planning):
+            raise UsageError(
+                f"planning is a {type(planning).__name__}; expected imagoal.agents.Planning, all that an agent plans with; "
+                "imagoal.make_agent builds it from a world model"
+            )
         check_needs(planning.planner, _differentiable(planning), shows_paths(planning.model))
         if is_rough(planning.model) and planning.planner.needs == "path":
             raise UsageError(
@@ -44,12 +49,12 @@ class MPC:
             UsageError: several episodes under a deadline, which none of them could keep by itself, or with surprise, at which
                 each of them would plan at other steps.
         """
-        setting = self.planning
-        if setting.deadline_ms is not None and len(seeds) > 1:
+        setting, pace = self.planning, self.planning.pace
+        if pace.deadline_ms is not None and len(seeds) > 1:
             raise UsageError(f"a deadline for {len(seeds)} episodes side by side; expected one at a time: use --batch 1")
-        if setting.surprise and len(seeds) > 1:
+        if pace.surprise and len(seeds) > 1:
             raise UsageError(
-                f"surprise = {setting.surprise} for {len(seeds)} episodes side by side; expected one at a time: use --batch 1"
+                f"surprise = {pace.surprise} for {len(seeds)} episodes side by side; expected one at a time: use --batch 1"
             )
         exact = setting.model.exact if is_rough(setting.model) else setting.model
         self.goal_cost = GoalCost.aim(exact, goal, setting.at, setting.chain, setting.distance, setting.over)
@@ -68,7 +73,7 @@ class MPC:
         step = len(self.actions)
         if step % block == 0:
             self.frames.append(now.frame)
-        milliseconds = self._attend(now) if step % self.planning.replan_every == 0 else {}
+        milliseconds = self._attend(now) if step % self.planning.pace.replan_every == 0 else {}
         assert self.plan is not None
         since = step - self.planned_at
         action = self.plan.actions.reshape(len(self.seeds), self.planning.planner.horizon * block, -1)[:, since]
@@ -103,7 +108,7 @@ class MPC:
         """Whether the plan may be kept, and reaches to the next time that it is looked at."""
         setting = self.planning
         end = self.planned_at + setting.planner.horizon * setting.model.action_block
-        return self.plan is not None and setting.surprise > 0 and len(self.actions) + setting.replan_every <= end
+        return self.plan is not None and setting.pace.surprise > 0 and len(self.actions) + setting.pace.replan_every <= end
 
     @torch.no_grad()
     def _is_as_imagined(self, now: Observation) -> bool:
@@ -114,7 +119,7 @@ class MPC:
         assert observed is not None
         astray = setting.distance(imagined.to(observed), observed)
         left = setting.distance(observed, self.goal_cost.goal.to(observed))
-        return bool(astray <= setting.surprise * left)
+        return bool(astray <= setting.pace.surprise * left)
 
     def _executed(self) -> int:
         """How many model steps of the plan were executed."""
@@ -127,15 +132,15 @@ class MPC:
         began = time.perf_counter() - checked / 1000
         executed = self._executed()
         past = self._past(now.state, None if self.plan is None else executed)
-        number = len(self.actions) // setting.replan_every
+        number = len(self.actions) // setting.pace.replan_every
         seeds = [_mixed(seed, number) for seed in self.seeds]
         self.belief = setting.model.observe(past, seeds, self.belief)
         encoded = time.perf_counter()
         size, device = setting.model.action_size, setting.model.device
         idle = no_op(len(self.seeds), setting.planner.horizon, size, device=device)
-        candidates = propose(self.plan if setting.warm_start else None, executed, idle)
+        candidates = propose(self.plan if setting.pace.warm_start else None, executed, idle)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        deadline = setting.deadline_ms
+        deadline = setting.pace.deadline_ms
         left = None if deadline is None else max(0.0, deadline - 1000 * (time.perf_counter() - began))
         plan, regret = self._search(self.belief, candidates, generators, left)
         self.plan, self.regret = plan.cpu(), regret if regret is None else regret.cpu()

@@ -17,7 +17,7 @@ from imagoal.agents import Agent
 from imagoal.agents.mpc import MPC
 from imagoal.commands.eval import Eval
 from imagoal.envs import GoalEnv, env_id, short_name
-from imagoal.eval.episodes import Built, Request, build
+from imagoal.eval.episodes import AgentChoice, BuiltAgent, build
 from imagoal.eval.tasks import TaskList
 from imagoal.world_model import Observation, WorldModel, to_tensor
 
@@ -71,7 +71,7 @@ def agent_from(env: GoalEnv, tasks: TaskList, words: str) -> MPC:
     request = asked(env, words)
     built = build(request, env)
     assert built.planning
-    key = request.world_model, request.denoising_steps, request.precision
+    key = request.model.world_model, request.model.denoising_steps, request.model.precision
     new = key not in MODELS
     agent = MPC(env, replace(built.planning, model=MODELS.setdefault(key, built.planning.model)))
     if new:
@@ -79,12 +79,12 @@ def agent_from(env: GoalEnv, tasks: TaskList, words: str) -> MPC:
     return agent
 
 
-def asked(env: GoalEnv, words: str) -> Request:
+def asked(env: GoalEnv, words: str) -> AgentChoice:
     """What flags of `imagoal eval` ask for."""
-    return flags.parse(Eval, ["--env", env_id(env), *words.split()], "imagoal eval").request()
+    return flags.parse(Eval, ["--env", env_id(env), *words.split()], "imagoal eval").choice()
 
 
-def built_from(env: GoalEnv, words: str) -> Built:
+def built_from(env: GoalEnv, words: str) -> BuiltAgent:
     """What they build."""
     return build(asked(env, words), env)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from imagoal.agents import Decision, Planning
+from imagoal.agents import Decision, Pace, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
-from imagoal.eval.episodes import Built, Request, build, run_tasks
+from imagoal.eval.episodes import AgentChoice, BuiltAgent, ModelChoice, build, run_tasks
 from imagoal.eval.tasks import choose_tasks
-from imagoal.planning import CEM, BoundCost, GoalCost, Over, Planner
+from imagoal.planning import CEM, BoundCost, GoalCost, Planner
 from imagoal.world_model import Observation, State
 
 ENV, WORLD_MODEL, TASKS = "ball", "Ball-latent", "dev"
@@ -70,10 +70,10 @@ def together(problems: Sequence[Problem]) -> Problem:
     return Problem(aim, tuple(torch.cat(parts) for parts in zip(*(problem.state for problem in problems), strict=True)))
 
 
-def shipped(planner: Planner) -> Built:
+def shipped(planner: Planner) -> BuiltAgent:
     """The shipped agent on Ball, with this planner."""
-    request = Request("mpc", WORLD_MODEL, "", planner, None, None, Over(), replan_every=1, warm_start=False)
-    return build(request, make(ENV))
+    choice = AgentChoice(model=ModelChoice(WORLD_MODEL), planner=planner, pace=Pace(warm_start=False))
+    return build(choice, make(ENV))
 
 
 class Chronicle(MPC):

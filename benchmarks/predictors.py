@@ -198,7 +198,7 @@ def parameters(network: Predictor) -> str:
 def regrets(name: str, model: str) -> Row:
     """What searching in bf16 loses, by a model of an env, with the settings that the env is planned with."""
     env, config = make(name), load_latent(model).config
-    built = build(parse(Eval, ["--env", name, "--world-model", model], "eval").request(), env)
+    built = build(parse(Eval, ["--env", name, "--world-model", model], "eval").choice(), env)
     planning, planner = built.planning, built.description["planner"]
     assert planning is not None
     assert isinstance(planning.model, Latent)

@@ -46,7 +46,26 @@ def make(name: str, options: Mapping[str, str] | None = None) -> GoalEnv:
         raise UsageError(f"env {name!r} with options {dict(options)}: {error}; its class names the options it has") from error
     if not isinstance(env, GoalEnv):
         raise UsageError(f"env {name!r} is a {type(env).__name__}; expected a subclass of imagoal.envs.GoalEnv")
+    env.given_name, env.given_options = name, dict(options)
     return env
+
+
+def remake(env: GoalEnv) -> GoalEnv:
+    """Another environment like this one: the same class with the same options."""
+    made: GoalEnv = type(env)(**{**env.options, **env.given_options})
+    made.given_name, made.given_options = env.given_name, env.given_options
+    return made
+
+
+def identify(name: str) -> str:
+    """The id of the environment of that name, however it is spelt, without importing it; the name itself if it is no entry."""
+    if "/" in name:
+        return name
+    module, _, class_name = name.partition(":")
+    for entry in find.entries("env").values():
+        if entry.name == name.replace("-", "_").lower() or (entry.module, entry.class_name) == (module, class_name):
+            return _id(entry)
+    return name
 
 
 def env_id(env: GoalEnv) -> str:

@@ -7,6 +7,7 @@ Frames are u8 (..., h, w, 3), RGB; states are f64 and privileged; actions are in
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import gymnasium
@@ -91,6 +92,11 @@ class GoalEnv(gymnasium.Env[dict[str, Frames], npt.NDArray[np.float32]]):
     """Names of behaviours (`envs/_behaviours.py`) and their shares in a collected data set."""
     variations: ClassVar[Mapping[str, Factor]] = {}
     """What `reset(options={"variation": [...]})` can draw anew, by name, with the range of each number."""
+
+    given_name: str = ""
+    """Name by which `imagoal.envs.make` made it."""
+    given_options: Mapping[str, str] = MappingProxyType({})
+    """Options that `imagoal.envs.make` gave to the constructor."""
 
     _state: Floats
     _task: Task

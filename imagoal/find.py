@@ -9,7 +9,8 @@ import difflib
 import importlib
 import importlib.util
 import operator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,22 @@ def find(kind: str, name: str) -> Any:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise UsageError(f"no {kind} {name!r}; {hint}there are: {', '.join(entries(kind))}; or package.module:Class")
     return found.load()
+
+
+def instance(kind: str, cls: type, values: Mapping[str, Any] | None = None) -> Any:
+    """An entry with its own defaults, but for these values, of which it takes those that it has a field for.
+
+    Raises:
+        UsageError: it is no dataclass, a field has no default, or it refuses a value.
+    """
+    name = name_of(kind, cls)
+    if not is_dataclass(cls):
+        raise UsageError(f"{kind} {name!r} is no dataclass, so it has no flags; make it a frozen dataclass")
+    names = {field.name for field in fields(cls) if field.init}
+    try:
+        return cls(**{field: value for field, value in (values or {}).items() if field in names})
+    except TypeError as error:
+        raise UsageError(f"{kind} {name!r} needs a default for each field ({error})") from error
 
 
 def name_of(kind: str, cls: type) -> str:

@@ -1,25 +1,32 @@
-"""Command line to frozen dataclass, by tyro, with fields whose class is chosen by name.
+"""Command line to frozen dataclass, by tyro, with fields whose class is chosen by name, and groups without a prefix.
 
     planner: Annotated[Any, Named("planner", "cem")] = None
+    pace: Flat[Pace] = field(default_factory=Pace)
 
-becomes `--planner NAME`, and the fields of the class of that name become `--planner.FIELD`. A command with a method
-`preset(args)` puts flags of its own before the user's, which win.
+The first becomes `--planner NAME`, and the fields of the class of that name become `--planner.FIELD`; the fields of the second
+become flags of the command. A command with a method `preset(args)` has other defaults, field by field, which depend on some of
+the arguments; its help shows them. For a field whose class is chosen, a preset holds values by the names of its fields,
+of which every class takes those that it has.
 """
 
-import contextlib
+import argparse
 import dataclasses
-import io
+import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
+from tyro import _errors as tyro_errors
 
 from imagoal import find
 from imagoal.errors import UsageError
 
 Command = TypeVar("Command")
+Group = TypeVar("Group")
+Flat = Annotated[Group, tyro.conf.arg(name="", prefix_name=False)]
+"""A group of flags that is a field of a command, and has no prefix."""
 
 
 @dataclass(frozen=True)
@@ -37,94 +44,107 @@ def parse(command: type[Command], args: Sequence[str], prog: str) -> Command:
         UsageError: an unknown flag or name, or a value that a dataclass refuses; one line.
     """
     hints = get_type_hints(command, include_extras=True)
-    marks = {
-        name: mark for name, hint in hints.items() for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Named)
-    }
-    preset: Callable[[Sequence[str]], list[str]] = getattr(command, "preset", lambda given: [])
-    rest = [*preset(args), *args]
-    chosen = {name: find.find(mark.kind, _take(rest, name) or mark.default) for name, mark in marks.items()}
-    specialised = _specialise(command, marks, chosen) if marks else command
-    complaint = io.StringIO()
+    marks = {name: mark for name, hint in hints.items() if (mark := _mark(hint))}
+    asked, rest = _take(args, marks)
+    defaults: dict[str, Any] = dict(getattr(command, "preset", lambda given: {})(args))
+    for name, mark in marks.items():
+        chosen = find.find(mark.kind, asked.get(name) or mark.default)
+        defaults[name] = find.instance(mark.kind, chosen, defaults.get(name))
+        hints[name] = Annotated[chosen, tyro.conf.arg(help=_choices(name, mark.kind, chosen))]
+    specialised = _specialise(command, {name: (hints[name], value) for name, value in defaults.items()})
+
+    def complain(event: tyro_errors.ParseErrorEvent) -> None:
+        raise UsageError(f"{_said(event, specialised)}; see {prog} --help")
+
+    with tyro_errors.on_parse_error(complain):
+        return tyro.cli(specialised, args=rest, prog=prog)
+
+
+def peek(args: Sequence[str], *names: str) -> dict[str, str]:
+    """Values that the arguments give to these flags, before anything is parsed."""
+    return _take(args, names)[0]
+
+
+def _mark(hint: Any) -> Named | None:
+    return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Named)), None)
+
+
+def _take(args: Sequence[str], names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """What `--name VALUE` and `--name=VALUE` give, the last one counting, and the other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in names:
+        parser.add_argument(_flag(name), dest=name, default=None)
     try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(specialised, args=rest, prog=prog)
-    except SystemExit as stop:
-        if stop.code in {0, None}:
-            raise
-        raise UsageError(f"{_flatten(complaint.getvalue())}; see {prog} --help") from None
+        found, rest = parser.parse_known_args(list(args))
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error.argument_name} needs a name") from error
+    return {name: value for name, value in vars(found).items() if value is not None}, rest
 
 
-def _take(args: list[str], name: str) -> str | None:
-    """Remove `--name VALUE` or `--name=VALUE` from the arguments and return the value."""
-    flag = f"--{name.replace('_', '-')}"
-    for place, arg in enumerate(args):
-        if arg.startswith(f"{flag}="):
-            return args.pop(place).partition("=")[2]
-        if arg == flag:
-            if place + 1 == len(args):
-                raise UsageError(f"{flag} needs a name")
-            args.pop(place)
-            return args.pop(place)
-    return None
-
-
-def _specialise(command: type[Command], marks: dict[str, Named], chosen: dict[str, Any]) -> type[Command]:
-    """The same command, its named fields typed and filled by the chosen classes."""
-    body: dict[str, Any] = {"__annotations__": {}, "__doc__": command.__doc__, "__module__": command.__module__}
-    for name, cls in chosen.items():
-        body["__annotations__"][name] = Annotated[cls, tyro.conf.arg(help=_choices(name, marks[name].kind, cls))]
-        body[name] = dataclasses.field(default=_default(marks[name].kind, cls))
+def _specialise(command: type[Command], defaults: Mapping[str, tuple[Any, Any]]) -> type[Command]:
+    """The same command with these types and defaults of fields."""
+    if not defaults:
+        return command
+    annotations = {name: hint for name, (hint, _) in defaults.items()}
+    body: dict[str, Any] = {"__annotations__": annotations, "__doc__": command.__doc__, "__module__": command.__module__}
+    body |= {name: dataclasses.field(default=value) for name, (_, value) in defaults.items()}
     return dataclass(frozen=True)(type(command.__name__, (command,), body))
 
 
 def _choices(name: str, kind: str, cls: type) -> str:
     """The help above the fields of a chosen class."""
     names = ", ".join(find.entries(kind))
-    return f"--{name.replace('_', '-')} NAME chooses: {names}, or package.module:Class. Fields of {find.name_of(kind, cls)}:"
+    return f"{_flag(name)} NAME chooses: {names}, or package.module:Class. Fields of {find.name_of(kind, cls)}:"
 
 
-def _default(kind: str, cls: type) -> Any:
-    """An entry with the values that it has by itself.
-
-    Raises:
-        UsageError: it is no dataclass, or a field has no default.
-    """
-    if not dataclasses.is_dataclass(cls):
-        raise UsageError(f"{kind} {find.name_of(kind, cls)!r} is no dataclass, so it has no flags; make it a frozen dataclass")
-    try:
-        return cls()
-    except TypeError as error:
-        raise UsageError(f"{kind} {find.name_of(kind, cls)!r} needs a default for each field ({error})") from error
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-REWORDED = (
-    (r"Error parsing (--\S+): invalid literal for int\(\) with base 10: ('.*?')", r"\1 is \2; expected a whole number"),
-    (r"Error parsing (--\S+): could not convert string to float: ('.*?')", r"\1 is \2; expected a number"),
-    (r"Error parsing (--\S+): no type matching (\S+) .*? from \[('.*?')\]\. Got errors:.*", r"\1 is \3; expected \2"),
-    (r"Error parsing \w+: ", ""),
-    (r"[Ii]nvalid choice ('.*?') for argument '(.*?)'\. Expected one of", r"\2 is \1; expected one of"),
-    (r"Missing value for argument '(.*?)'\. Expected 1 values", r"\1 has no value; expected one"),
-    (r"Unrecognized options:", "; unrecognised:"),
-    (r"Perhaps you meant:", "; did you mean"),
-    (r"Missing from .*?:", "missing:"),
-)
-"""tyro's words, and ours."""
+def _said(event: tyro_errors.ParseErrorEvent, command: type) -> str:
+    """A complaint of tyro's in one line of ours: flag, value, what was expected."""
+    match event:
+        case tyro_errors.InvalidChoice(argument=argument, value=value, choices=choices):
+            return f"{_title(argument)} is {value!r}; expected one of {', '.join(sorted(choices))}"
+        case tyro_errors.BadValue(argument=argument):
+            return f"{_title(argument)} has no value; expected one"
+        case tyro_errors.UnrecognizedArgs(tokens=tokens):
+            return f"unrecognised: {', '.join(tokens)}{_close(tokens, command)}"
+        case tyro_errors.MissingArgs(missing_arguments=missing):
+            return f"missing: {', '.join(_title(each.arg) for each in missing)}"
+        case tyro_errors.InstantiationFailure(message=message, argument=argument):
+            return _refused(message, argument)
+    return f"wrong arguments ({type(event).__name__})"
 
 
-def _flatten(box: str) -> str:
-    """tyro's framed complaint as one line: without its title, and without the help that it repeats."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", box).strip("\n")
-    body = re.sub("[│╰╯]", " ", plain.partition("\n")[2])
-    parts = re.split(r"^[ ─-]*[─-][ ─-]*$", body, flags=re.MULTILINE)
-    said = [part for part in parts if not re.search(r"For full helptext|Argument helptext", part)]
-    lines = [line for part in said for line in part.splitlines() if not line.startswith(10 * " ")]  # the help of a flag
-    text = " ".join(" ".join(lines).split())
-    for theirs, ours in REWORDED:
-        text = re.sub(theirs, ours, text)
-    text = re.sub(r"(?<=one of )\(.*\)", _sorted, text)
-    return text.replace(" ;", ";").strip(";. ") or "wrong arguments"
+def _title(argument: Any) -> str:
+    return str(argument.lowered.name_or_flags[-1])
 
 
-def _sorted(choices: re.Match[str]) -> str:
-    """tyro's choices, which come in any order: "('b', 'a')" as "a, b"."""
-    return ", ".join(sorted(re.findall(r"'(.*?)'", choices[0])))
+WANTED = {"INT": "a whole number", "FLOAT": "a number"}
+
+
+def _refused(message: str, argument: Any) -> str:
+    """A value that does not become what its flag holds; or what a dataclass says of its fields, as it is."""
+    value = re.search(r"'(.*)'", message)
+    if argument is None or value is None or not re.match("Error parsing|invalid literal|could not convert|no type", message):
+        return " ".join(message.split())
+    metavar = str(argument.lowered.metavar)
+    return f"{_title(argument)} is {value[0]}; expected {WANTED.get(metavar, metavar)}"
+
+
+def _close(tokens: Sequence[str], command: type) -> str:
+    """Flags that may have been meant."""
+    near = [difflib.get_close_matches(token, _flags(command), n=1, cutoff=0.8) for token in tokens if token.startswith("--")]
+    found = [flag for flags in near for flag in flags if flag not in tokens]
+    return f"; did you mean {', '.join(found)}?" if found else ""
+
+
+def _flags(command: Any, prefix: str = "--") -> list[str]:
+    """All flags of a dataclass: those of a field that is one too come after its name, unless it has none."""
+    found: list[str] = []
+    for name, hint in get_type_hints(command, include_extras=True).items():
+        told = [mark.name for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "name", None) is not None]
+        flag, inner = prefix + (told or [name.replace("_", "-")])[0], getattr(hint, "__origin__", hint)
+        found += _flags(inner, flag if flag.endswith("--") else f"{flag}.") if dataclasses.is_dataclass(inner) else [flag]
+    return found

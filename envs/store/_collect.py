@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -39,46 +39,64 @@ ActorFactory = Callable[[GoalEnv, Shown, Rng], Actor]
 Options = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Collecting:
+    """How episodes are collected, whatever acts in them."""
+
+    workers: int = 1
+    """Processes; the store is the same whatever their number. An agent has one."""
+    seed: int = 0
+    """From which, with its number, all of an episode follows."""
+    steps: int | None = None
+    """Limit of an episode's length; by default that of the env."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"workers {self.workers}; expected at least 1")
+
+
 def collect(
-    path: Path,
-    env: str,
-    episodes: int,
+    env: str | GoalEnv,
+    data: str | Path,
+    episodes: int = 1000,
     behaviour: str | ActorFactory = "mixed",
-    workers: int = 1,
-    seed: int = 0,
-    steps: int | None = None,
-    options: Mapping[str, str] | None = None,
+    setting: Collecting | None = None,
 ) -> Store:
-    """Append to the store in `path`, new or not, until it holds `episodes` episodes.
+    """Record episodes into a store, new or not, until it holds `episodes` of them; the same call continues a stopped one.
 
     Args:
-        path: the store's folder.
-        env: a name as `make` takes it.
+        env: a name as `make` takes it, or an env, of which others like it are made.
+        data: the store's folder.
         episodes: how many there shall be in the end.
-        behaviour: a name, `mixed` for the env's own mix, or what makes actors (then `workers` must be 1).
-        workers: processes; with 2 or more, a script that calls this needs its `if __name__ == "__main__":`.
-        seed: of the store.
-        steps: limit of an episode's length; None for that of the env.
-        options: of the env's constructor.
+        behaviour: a name, `mixed` for the env's own mix, or what makes actors (then there is one worker).
+        setting: workers, seed and length; with 2 workers or more, a script that calls this needs its
+            `if __name__ == "__main__":`.
 
     Raises:
         UsageError: a name, option or number is wrong; nothing was written.
         DataError: the store was made with other settings, or is damaged.
         EnvError: the env or the behaviour broke its contract; the episodes before that one are kept.
         ResourceError: no space, the store is in use, or a worker died; the same call continues.
+
+    Example:
+        >>> import imagoal
+        >>> store = imagoal.collect("imagoal/Ball-v0", "data", episodes=2)
+        >>> len(store)
+        2
     """
-    for name, value in {"episodes": episodes, "workers": workers}.items():
-        if value < 1:
-            raise UsageError(f"{name} {value}; expected at least 1")
-    if callable(behaviour) and workers > 1:
-        raise UsageError(f"workers {workers}; expected 1, since an agent acts in this process alone")
-    given = tuple(sorted((options or {}).items()))
-    job = _Job(path, env, given, behaviour, _spec(_env(env, given), given, behaviour, seed, steps))
+    setting, path = setting or Collecting(), Path(data)
+    if episodes < 1:
+        raise UsageError(f"episodes {episodes}; expected at least 1")
+    if callable(behaviour) and setting.workers > 1:
+        raise UsageError(f"workers {setting.workers}; expected 1, since an agent acts in this process alone")
+    like = make(env) if isinstance(env, str) else env
+    given = tuple(sorted({**like.options, **like.given_options}.items()))
+    job = _Job(path, like.given_name or env_id(like), given, behaviour, _spec(like, given, behaviour, setting))
     with files.lock(path):
         store = Store.resume(path, job.spec)
         missing = store.missing(episodes)
         if missing:
-            _fill(store, job, missing, workers)
+            _fill(store, job, missing, setting.workers)
     return store
 
 
@@ -181,14 +199,14 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _spec(env: GoalEnv, given: Options, chosen: str | ActorFactory, seed: int, steps: int | None) -> Spec:
+def _spec(env: GoalEnv, given: Options, chosen: str | ActorFactory, setting: Collecting) -> Spec:
     """The settings of the store; all names are tried here, before anything is written."""
     env.reset(seed=0)
     for name in _shares(env, chosen):
         behaviour(env, name, np.random.default_rng(0))
     image, actions = env.observation_space["image"], env.action_space.shape or (0,)  # type: ignore[index]
-    limit = env.max_episode_steps if steps is None else steps
-    return Spec(env_id(env), image.shape, actions[0], env.state().size, seed, _name(chosen), limit, _options(env, given))
+    limit, options = env.max_episode_steps if setting.steps is None else setting.steps, _options(env, given)
+    return Spec(env_id(env), image.shape, actions[0], env.state().size, setting.seed, _name(chosen), limit, options)
 
 
 def _options(env: GoalEnv, given: Options) -> dict[str, str]:

@@ -4,17 +4,19 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from imagoal import files
-from imagoal.envs import GoalEnv, env_id, make
+from imagoal.agents import Agent
+from imagoal.envs import GoalEnv, env_id, remake
 from imagoal.errors import DataError, UsageError
-from imagoal.eval.episodes._build import Built, Request, build
+from imagoal.eval.episodes._built import BuiltAgent, as_built
 from imagoal.eval.episodes._result import ROLES, SCHEMA, SHARD_SCHEMA, assemble_result, load_result, provenance, row_subject
 from imagoal.eval.episodes._run import EpisodeResult, run_tasks
 from imagoal.eval.episodes._shard import Shard, assemble_shard
@@ -23,83 +25,115 @@ from imagoal.eval.tasks import SAMPLER, TaskList, choose_tasks, house_protocol
 from imagoal.progress import Progress
 from imagoal.world_model.disk import Run, open_run
 
-WHOLE = Shard()
-"""All tasks of a row."""
+Play = Callable[[Sequence[int]], list[EpisodeResult]]
+"""Runs the tasks of these numbers side by side."""
+
+
+@dataclass(frozen=True)
+class RowSetting:
+    """How a row is run, whatever acts in it."""
+
+    batch: int = 1
+    """Episodes side by side; latency is reported per batch, so that 1 is for rows whose latency counts."""
+    shard: str = "1/1"
+    """i/n runs every n-th task from the i-th, for `imagoal merge` to make one row of all n; 1/1 is the row itself."""
+    role: str = "ablation"
+    """headline, floor, ceiling, gap, baseline or ablation."""
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise UsageError(f"role {self.role!r}; expected one of {', '.join(ROLES)}")
+        if self.batch < 1:
+            raise UsageError(f"batch = {self.batch}; expected at least 1")
+
+    def check(self, agent: BuiltAgent, tasks: TaskList) -> None:
+        """Refuse agents and tasks that such a row cannot be of.
+
+        Raises:
+            UsageError: several episodes at a time for a pace that allows one; a headline that the rules do not allow.
+            DataError: a world model on the very data that it was trained on.
+        """
+        if self.batch > 1 and agent.pace.single:
+            raise UsageError(f"batch = {self.batch} with {agent.pace.single}; expected 1, since that is for one plan at a time")
+        precision = (agent.description["planner"] or {}).get("precision", "fp32")
+        unlike = {
+            f"a deadline of {agent.pace.deadline_ms} ms": agent.pace.deadline_ms is not None,
+            f"precision {precision}": precision != "fp32",
+            "goals from a dataset": tasks.origin != SAMPLER,
+        }
+        for what, holds in unlike.items():
+            if holds and self.role == "headline":
+                raise UsageError(f"role 'headline' with {what}; expected ablation, since such rows stand apart")
+        if tasks.origin.whole and agent.hashes.get("data_hash") == tasks.origin.data_hash:
+            raise DataError(
+                "the world model was trained on the store that the goals are from; use held-out episodes, or another"
+            )
 
 
 def evaluate(
-    env_name: str,
-    request: Request,
-    tasks_name: str,
-    count: int,
-    batch: int,
-    role: str,
-    folder: Path,
-    options: Mapping[str, str] | None = None,
-    shard: Shard = WHOLE,
+    agent: Agent,
+    env: GoalEnv,
+    tasks: str | TaskList = "dev",
+    count: int = 0,
+    run: str | Path | None = None,
+    setting: RowSetting | None = None,
 ) -> dict[str, Any]:
-    """Run a row, or a share of it, and write `result.json` into its folder; what is finished is not run again.
+    """Run an agent on tasks: success with intervals, latency with percentiles.
 
     Args:
-        env_name: entry, id or class.
-        request: the agent.
-        tasks_name: `dev`, `test`, or a file.
+        agent: from `make_agent`, or any object with `reset`, `act` and `privileged`.
+        env: in which it acts; each episode has an env of its own like it.
+        tasks: `dev` (to choose settings), `test` (to report), an .npz file, or a list.
         count: how many tasks, from the first; 0 for all.
-        batch: episodes side by side; 1 for rows whose latency counts.
-        role: of the row, see CONTRACTS.
-        folder: of the run.
-        options: of the env's constructor.
-        shard: which share of the tasks; `merge` makes a row of all shares.
+        run: folder for `result.json` and what is needed to continue; what is finished is not run again. None keeps nothing.
+        setting: how the row is run.
+
+    Returns:
+        The result, or the share of it that `setting.shard` asks for.
 
     Raises:
         UsageError: names or numbers that are wrong or do not go together; nothing was written.
         DataError: a file that is missing, damaged or foreign, or the folder is of another row.
         EnvError: the env cannot start, or the agent's actions are wrong.
+
+    Example:
+        >>> import imagoal
+        >>> env = imagoal.make("ball")
+        >>> agent = imagoal.make_agent("mpc", env)
+        >>> result = imagoal.evaluate(agent, env, tasks="dev", count=2)
     """
-    if role not in ROLES:
-        raise UsageError(f"role {role!r}; expected one of {', '.join(ROLES)}")
-    if batch < 1 or (batch > 1 and (request.deadline_ms is not None or request.surprise)):
-        raise UsageError(
-            f"batch = {batch}; expected at least 1, and 1 with a deadline or surprise, which are for one plan at a time"
-        )
-    if role == "headline" and request.deadline_ms is not None:
-        raise UsageError(f"role 'headline' with a deadline of {request.deadline_ms} ms; expected ablation")
-    if role == "headline" and request.precision != "fp32":
-        raise UsageError(f"role 'headline' with precision {request.precision}; expected ablation")
-    env = make(env_name, options)
-    tasks = choose_tasks(env, tasks_name)
-    tasks = tasks.first(count) if count else tasks
-    ids = shard.ids(len(tasks))
-    built = build(request, env)
-    _require_fair(tasks, role, built)
-    protocol = house_protocol(env, tasks)
-    config = {"env": env_id(env), "agent": built.description, "batch": batch, "threads": torch.get_num_threads(), "role": role}
-    config |= _unusual(env, tasks, shard)
+    if run is None:
+        with TemporaryDirectory() as nowhere:
+            return evaluate(agent, env, tasks, count, nowhere, setting)
+    setting, built = setting or RowSetting(), as_built(agent)
+    chosen = choose_tasks(env, tasks)
+    chosen = chosen.first(count) if count else chosen
+    shard = Shard.parse(setting.shard)
+    ids = shard.ids(len(chosen))
+    setting.check(built, chosen)
+    protocol = house_protocol(env, chosen)
+    config: dict[str, Any] = {"env": env_id(env), "agent": built.description, "batch": setting.batch}
+    config |= {"threads": torch.get_num_threads(), "role": setting.role} | _unusual(env, chosen, shard)
     parents = {"protocol": protocol.hash, **{key: value or "" for key, value in built.hashes.items()}}
-    with open_run(folder, "eval", config, parents) as run:
-        if run.done:
+    folder = Path(run)
+    with open_run(folder, "eval", config, parents) as held:
+        if held.done:
             print(f"{folder} is complete: nothing to do", file=sys.stderr)
             return load_result(folder / "result.json", SCHEMA if shard.whole else SHARD_SCHEMA)
         began = time.perf_counter()
-        episodes = _episodes(partial(make, env_name, options), built, tasks, ids, protocol.steps, batch, run)
-        seeds = {"training": built.description["training_seed"], "first_task": int(tasks.seeds[0])}
-        origin = provenance(config, seeds, time.perf_counter() - began, device=request.device, **built.hashes)
-        about = row_subject(protocol, env, role, built.description)
+        maker = partial(remake, env)
+        episodes = _episodes(lambda some: run_tasks(maker, built, chosen, some, protocol.steps), ids, setting.batch, held)
+        seeds = {"training": built.description["training_seed"], "first_task": int(chosen.seeds[0])}
+        origin = provenance(config, seeds, time.perf_counter() - began, device=built.device, **built.hashes)
+        about = row_subject(protocol, env, setting.role, built.description)
         if shard.whole:
-            result = assemble_result(about, summarise(episodes, batch, request.replan_every, peak_mb()), episodes, origin)
+            summary = summarise(episodes, setting.batch, built.pace.replan_every, peak_mb())
+            result = assemble_result(about, summary, episodes, origin)
         else:
-            result = assemble_shard(about, shard, len(tasks), episodes, peak_mb(), origin)
+            result = assemble_shard(about, shard, len(chosen), episodes, peak_mb(), origin)
         files.write_json(folder / "result.json", result)
-        run.finish()
+        held.finish()
     return result
-
-
-def _require_fair(tasks: TaskList, role: str, built: Built) -> None:
-    """Insist that goals from data are unseen and give no headline."""
-    if tasks.origin != SAMPLER and role == "headline":
-        raise UsageError("role 'headline' with goals from a dataset; expected ablation, since such rows stand apart")
-    if tasks.origin.whole and built.hashes.get("data_hash") == tasks.origin.data_hash:
-        raise DataError("the world model was trained on the store that the goals are from; use held-out episodes, or another")
 
 
 def _unusual(env: GoalEnv, tasks: TaskList, shard: Shard) -> dict[str, Any]:
@@ -109,15 +143,7 @@ def _unusual(env: GoalEnv, tasks: TaskList, shard: Shard) -> dict[str, Any]:
     return options | goals | ({} if shard.whole else {"shard": str(shard)})
 
 
-def _episodes(
-    env_maker: Callable[[], GoalEnv],
-    built: Built,
-    tasks: TaskList,
-    ids: Sequence[int],
-    steps: int,
-    batch: int,
-    run: Run,
-) -> list[EpisodeResult]:
+def _episodes(play: Play, ids: Sequence[int], batch: int, run: Run) -> list[EpisodeResult]:
     """These episodes in order: those already in `episodes.jsonl`, and the others, each appended when it is done."""
     log = run.path / "episodes.jsonl"
     done = _finished(log)
@@ -127,7 +153,7 @@ def _episodes(
     with Progress("episodes", total=len(ids), done=len(done)) as progress:
         for begin in range(0, len(missing), batch):
             together = missing[begin : begin + batch]
-            for episode in run_tasks(env_maker, built.agent, tasks, together, steps):
+            for episode in play(together):
                 files.append_line(log, asdict(episode))
                 done[episode.id] = episode
             progress.advance(len(together), **_running(done))

@@ -13,31 +13,30 @@ from imagoal.agents import Agent
 from imagoal.envs import Floats, Frames, GoalEnv, Rng
 from imagoal.envs.store import Actor, ActorFactory, Shown
 from imagoal.errors import UsageError
-from imagoal.eval.episodes._build import Built, Request, build
+from imagoal.eval.episodes._built import BuiltAgent
 from imagoal.planning import CostFunction, Plan, Planner, Wrapped
 from imagoal.world_model import Observation, to_tensor
 
 
-def on_policy(request: Request, env: GoalEnv, noise: float = 0.0) -> ActorFactory:
+def on_policy(built: BuiltAgent, env: GoalEnv, noise: float = 0.0) -> ActorFactory:
     """The agent as something that `collect` has act.
 
     It is named after all that its plans follow from, so that a store is not continued with another model, planner or noise;
     its randomness in an episode follows from that episode's alone.
 
     Args:
-        request: the agent.
+        built: the agent.
         env: like the one in which it will act, for what it plans with.
         noise: standard deviation of what is added to each action that it executes.
 
     Raises:
-        UsageError: names, places or sizes that do not go together, noise for an agent that does not plan, that may keep its
-            plans or judges them anew, or a deadline.
-        DataError: a damaged or foreign folder.
+        UsageError: noise for an agent that does not plan, that may keep its plans or judges them anew, or a deadline.
     """
-    if request.deadline_ms is not None:
-        raise UsageError(f"deadline_ms = {request.deadline_ms}; expected none, so that a store does not depend on the machine")
-    built = build(request, env)
-    agent = _exploring(request, built, env, noise) if noise else built.agent
+    if built.pace.deadline_ms is not None:
+        raise UsageError(
+            f"deadline_ms = {built.pace.deadline_ms}; expected none, so that a store does not depend on the machine"
+        )
+    agent = _exploring(built, env, noise) if noise else built.agent
 
     def begin(world: GoalEnv, first: Shown, rng: Rng) -> Actor:
         goal = _observation(first["goal"], world.goal_state(), agent.privileged)
@@ -50,29 +49,31 @@ def on_policy(request: Request, env: GoalEnv, noise: float = 0.0) -> ActorFactor
         return act
 
     plans_follow_from = {"agent": built.description, "hashes": built.hashes, "noise": noise}
-    begin.__name__ = f"{request.agent}-{files.hash_of(plans_follow_from)[:12]}"
+    begin.__name__ = f"{built.description['name']}-{files.hash_of(plans_follow_from)[:12]}"
     return begin
 
 
-def _exploring(request: Request, built: Built, env: GoalEnv, noise: float) -> Agent:
+def _exploring(built: BuiltAgent, env: GoalEnv, noise: float) -> Agent:
     """The same agent with a planner that adds noise."""
+    name, planning = built.description["name"], built.planning
     if not 0 < noise < math.inf:
         raise UsageError(f"noise = {noise}; expected a finite number, 0 or more")
-    if built.planning is None or request.agent != "mpc":
-        raise UsageError(f"noise = {noise} with agent {request.agent!r}; expected 0, since only the plans of mpc are disturbed")
-    if built.planning.surprise:
+    if planning is None or name != "mpc":
+        raise UsageError(f"noise = {noise} with agent {name!r}; expected 0, since only the plans of mpc are disturbed")
+    if planning.pace.surprise:
         raise UsageError(
-            f"noise = {noise} with surprise = {built.planning.surprise}; expected one of them to be 0, since noise is put "
+            f"noise = {noise} with surprise = {planning.pace.surprise}; expected one of them to be 0, since noise is put "
             "on what will be executed of a plan, which surprise decides later"
         )
-    if request.precision != "fp32":
+    precision = getattr(planning.model, "precision", "fp32")
+    if precision != "fp32":
         raise UsageError(
-            f"noise = {noise} with precision {request.precision}; expected fp32, since noise is put on a plan before it would "
+            f"noise = {noise} with precision {precision}; expected fp32, since noise is put on a plan before it would "
             "be judged in fp32"
         )
-    steps = built.planning.replan_every // built.planning.model.action_block
-    planning = replace(built.planning, planner=Exploring(built.planning.planner, noise, steps))
-    agent: Agent = find.find("agent", request.agent)(env, planning)
+    steps = planning.pace.replan_every // planning.model.action_block
+    disturbed = replace(planning, planner=Exploring(planning.planner, noise, steps))
+    agent: Agent = find.find("agent", name)(env, disturbed)
     return agent
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from torch import Generator, Tensor
 
 from imagoal.agents import Agent, Decision, Planning
-from imagoal.envs import GoalEnv, make
+from imagoal.envs import GoalEnv, remake
 from imagoal.errors import DataError, UsageError
-from imagoal.eval.episodes._build import Request, build
+from imagoal.eval.episodes._built import BuiltAgent
 from imagoal.eval.episodes._result import load_result
 from imagoal.eval.episodes._run import run_tasks
-from imagoal.eval.tasks import choose_tasks
+from imagoal.eval.tasks import TaskList, choose_tasks
 from imagoal.planning import CostFunction, Plan, Planner, Wrapped
 from imagoal.progress import Progress
 from imagoal.world_model import Observation
@@ -47,7 +47,8 @@ class Replaying:
 
     def __init__(self, make_agent: Callable[[Planning], Agent], planning: Planning, recorded: Mapping[int, list[int]]) -> None:
         self._counted, self._recorded = Counted(planning.planner), recorded
-        self._agent = make_agent(replace(planning, planner=self._counted, deadline_ms=None))
+        unhurried = replace(planning.pace, deadline_ms=None)
+        self._agent = make_agent(replace(planning, planner=self._counted, pace=unhurried))
         self.privileged = self._agent.privileged
 
     def reset(self, goal: Observation, seeds: Sequence[int]) -> None:
@@ -61,32 +62,36 @@ class Replaying:
         return self._agent.act(now)
 
 
-def replay(env_name: str, request: Request, tasks_name: str, path: Path, options: Mapping[str, str] | None) -> list[int]:
+def replay(agent: BuiltAgent, env: GoalEnv, tasks: str | TaskList, path: Path) -> list[int]:
     """Run the episodes of a result again; the ids of those in which the agent now acts otherwise.
 
     Sampling planners act alike on the same processor; elsewhere numbers may be rounded otherwise.
 
     Raises:
-        DataError: the result is damaged, or of other tasks, or of another agent than these flags ask for.
-        UsageError: names, places or sizes that do not go together, or a planner that counts no iterations.
+        DataError: the result is damaged, or of other tasks, or of another agent.
+        UsageError: a planner that counts no iterations.
     """
-    result, env = load_result(path), make(env_name, options)
-    tasks, built = choose_tasks(env, tasks_name), build(request, env)
+    result, chosen = load_result(path), choose_tasks(env, tasks)
     lines = result["episodes"]
-    _check(result, tasks.first(len(lines)).hash, built.description, path)
-    agent = built.agent
-    if built.planning is not None:
-        if not hasattr(built.planning.planner, "iterations"):
-            raise UsageError(f"a {type(built.planning.planner).__name__} has no field iterations, by which plans are replayed")
-        agent_class: Callable[[GoalEnv, Planning], Agent] = type(built.agent)
-        agent = Replaying(partial(agent_class, env), built.planning, {line["seed"]: line["iterations"] for line in lines})
+    _check(result, chosen.first(len(lines)).hash, agent.description, path)
+    again = _replaying(agent, env, {line["seed"]: line["iterations"] for line in lines})
     other = []
     with Progress("replaying", total=len(lines)) as progress:
         for line in lines:
-            (again,) = run_tasks(partial(make, env_name, options), agent, tasks, [line["id"]], result["protocol"]["steps"])
-            other += [] if again.actions_sha256 == line["actions_sha256"] else [again.id]
+            (now,) = run_tasks(partial(remake, env), again, chosen, [line["id"]], result["protocol"]["steps"])
+            other += [] if now.actions_sha256 == line["actions_sha256"] else [now.id]
             progress.advance()
     return other
+
+
+def _replaying(built: BuiltAgent, env: GoalEnv, recorded: Mapping[int, list[int]]) -> Agent:
+    """The agent, its plans held to the iterations that were recorded, if it plans."""
+    if built.planning is None:
+        return built.agent
+    if not hasattr(built.planning.planner, "iterations"):
+        raise UsageError(f"a {type(built.planning.planner).__name__} has no field iterations, by which plans are replayed")
+    agent_class: Callable[[GoalEnv, Planning], Agent] = type(built.agent)
+    return Replaying(partial(agent_class, env), built.planning, recorded)
 
 
 def _check(result: Mapping[str, Any], tasks_hash: str, description: Mapping[str, Any], path: Path) -> None:

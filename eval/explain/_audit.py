@@ -1,70 +1,114 @@
 """Why it fails: an audit's six rows, each run by itself, continued and taken over, and what they say together."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from imagoal import files
-from imagoal.envs import make
-from imagoal.errors import UsageError
-from imagoal.eval.episodes import SCHEMA, Request, build, evaluate, load_result, provenance, row_subject
+from imagoal.envs import GoalEnv
+from imagoal.eval.episodes import (
+    SCHEMA,
+    AgentChoice,
+    BuiltAgent,
+    RowSetting,
+    build,
+    evaluate,
+    load_result,
+    provenance,
+    row_subject,
+)
 from imagoal.eval.explain._audit_figure import figure
-from imagoal.eval.explain._audit_gaps import Findings, find_gaps, gap_table
-from imagoal.eval.explain._audit_rows import ROWS, folder_name
-from imagoal.eval.tasks import choose_tasks, house_protocol
+from imagoal.eval.explain._audit_gaps import Findings, audit_text, find_gaps, gap_table
+from imagoal.eval.explain._audit_rows import ROWS, AuditSetting, choices, folder_name
+from imagoal.eval.tasks import TaskList, choose_tasks, house_protocol
 
 Result = Mapping[str, Any]
 
-ROLE = "gap"
+ROW = RowSetting(role="gap")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit has found so far.
+
+    Attributes:
+        rows: results by number.
+        findings: of all six rows; None while one is missing.
+        folder: where all of it is.
+    """
+
+    rows: Mapping[int, Result]
+    findings: Findings | None
+    folder: Path
+
+    def __str__(self) -> str:
+        """The rows, the gaps and the sentence, or which rows are missing."""
+        if self.findings:
+            return audit_text(self.findings)
+        missing = " ".join(str(number) for number in ROWS if number not in self.rows)
+        return (
+            f"{len(self.rows)} of {len(ROWS)} rows are in {self.folder}; the same command with --rows {missing} runs the others"
+        )
+
+
+def audit(
+    env: GoalEnv,
+    world_model: str,
+    tasks: str | TaskList = "dev",
+    count: int = 100,
+    run: str | Path = "runs/audit",
+    setting: AuditSetting | None = None,
+) -> Audit:
+    """Say why a world model misses its goals: planner, specification, information, metric or model.
+
+    Each of the six rows has a folder of its own below `run`. A row that is complete is not run again, and one that was
+    interrupted is continued. A result of the same row that stands elsewhere is taken over: same env, tasks, agent to the last
+    setting, and weights.
+
+    Args:
+        env: in which the rows are run.
+        world_model: folder of a trained world model, or name of a shipped one.
+        tasks: `dev`, `test`, an .npz file, or a list.
+        count: how many tasks, from the first; 0 for all.
+        run: folder of the audit; `audit.json` and `audit.svg` are written there when all six rows are done.
+        setting: the search that all rows share, and which rows to run.
+
+    Raises:
+        UsageError, DataError, EnvError: as `evaluate`.
+
+    Example:
+        >>> import imagoal
+        >>> setting = imagoal.AuditSetting(rows=(1,))
+        >>> found = imagoal.audit(imagoal.make("ball"), "Ball-latent", count=2, run="audit", setting=setting)
+    """
+    setting, folder = setting or AuditSetting(), Path(run)
+    found = run_rows(env, choices(world_model, setting), tasks, count, folder, setting)
+    return Audit(found, conclude(found, folder) if len(found) == len(ROWS) else None, folder)
 
 
 def run_rows(
-    env_name: str,
-    asked: Mapping[int, Request],
-    tasks: str,
+    env: GoalEnv,
+    asked: Mapping[int, AgentChoice],
+    tasks: str | TaskList,
     count: int,
-    batch: int,
     folder: Path,
-    numbers: Collection[int] = tuple(ROWS),
-    have: Sequence[Path] = (),
-    options: Mapping[str, str] | None = None,
+    setting: AuditSetting,
 ) -> dict[int, Result]:
-    """Run rows of an audit, each in a folder of its own, and return all that are there now.
-
-    A row that is complete is not run again, and one that was interrupted is continued. A result of the same row that
-    stands elsewhere is taken over: same env, tasks, agent to the last setting, and weights.
-
-    Args:
-        env_name: entry, id or class.
-        asked: from `_audit_rows.requests`.
-        tasks: `dev`, `test`, or a file.
-        count: how many tasks, from the first; 0 for all.
-        batch: episodes side by side.
-        folder: of the audit.
-        numbers: of the rows to run.
-        have: result files, or folders that hold some, to take rows over from.
-        options: of the env's constructor.
-
-    Raises:
-        UsageError, DataError, EnvError: as `evaluate`; or there is no row of that number.
-    """
-    unknown = sorted(set(numbers) - set(ROWS))
-    if unknown or not numbers:
-        raise UsageError(f"rows {unknown or list(numbers)}; expected some of 1 to {len(ROWS)}")
-    others = list(_results(have))
-    found: dict[int, Result] = {}
-    for number, request in asked.items():
+    """Run the rows that the setting names, or continue them, and return all that are there now, as `audit` says."""
+    others, found = list(_results(setting.have)), dict[int, Result]()
+    for number, choice in asked.items():
         place = folder / folder_name(number)
         complete = (place / "result.json").exists()
-        taken = None
-        if others and not complete:
-            wanted = _identity(env_name, request, tasks, count, options)
-            taken = next((result for result in others if wanted.has(result)), None)
+        if not (others or complete or number in setting.rows):
+            continue
+        agent = build(choice, env)
+        wanted = _identity(agent, env, tasks, count)
+        taken = None if complete else next((result for result in others if wanted.has(result)), None)
         if taken is not None:
             found[number] = taken
-        elif complete or number in numbers:
-            found[number] = evaluate(env_name, request, tasks, count, batch, ROLE, place, options)
+        elif complete or number in setting.rows:
+            found[number] = evaluate(agent, env, tasks, count, place, replace(ROW, batch=setting.batch))
     return found
 
 
@@ -120,12 +164,10 @@ class Identity:
         return _about(result) == self.about and all(origin.get(key) == value for key, value in self.hashes.items())
 
 
-def _identity(env_name: str, request: Request, tasks_name: str, count: int, options: Mapping[str, str] | None) -> Identity:
-    env = make(env_name, options)
-    tasks = choose_tasks(env, tasks_name)
-    built = build(request, env)
-    protocol = house_protocol(env, tasks.first(count) if count else tasks)
-    return Identity(_about(row_subject(protocol, env, ROLE, built.description)), built.hashes)
+def _identity(agent: BuiltAgent, env: GoalEnv, tasks: str | TaskList, count: int) -> Identity:
+    chosen = choose_tasks(env, tasks)
+    protocol = house_protocol(env, chosen.first(count) if count else chosen)
+    return Identity(_about(row_subject(protocol, env, ROW.role, agent.description)), agent.hashes)
 
 
 def _about(subject: Mapping[str, Any]) -> str:

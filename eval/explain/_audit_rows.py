@@ -1,12 +1,14 @@
 """The six rows of an audit: one planner, one budget, one last-step cost; each row takes one thing more away from the truth."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from imagoal.agents import Pace
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import DistanceName, Request
-from imagoal.planning import Over, Planner
+from imagoal.eval.episodes import AgentChoice, CostChoice, DistanceName, ModelChoice
+from imagoal.planning import CEM, Over
 from imagoal.world_model import Place
 from imagoal.world_model.models import load_latent
 
@@ -47,23 +49,35 @@ def folder_name(number: int) -> str:
     return f"{number}-{row.imagines}-{row.distance or row.at}"
 
 
-def requests(
-    world_model: str,
-    planner: Planner,
-    agent_weight: float,
-    replan_every: int | None = None,
-    warm_start: bool = True,
-    trust: bool = False,
-) -> dict[int, Request]:
-    """What each row runs, by its number.
+@dataclass(frozen=True)
+class AuditSetting:
+    """The search that all six rows share, and how they are run."""
 
-    Args:
-        world_model: folder of a trained world model, or name of a shipped one; its action block is the simulator's too.
-        planner: of all rows.
-        agent_weight: of the agent's own body, in all rows but the first, which measures the task alone.
-        replan_every: env steps between plans; None for one step of the model.
-        warm_start: whether the last plan is proposed again.
-        trust: import what the folder names outside this package.
+    planner: CEM = field(default_factory=lambda: CEM(iterations=3))
+    """The search of all six rows."""
+    agent_weight: float = 0.0
+    """Weight of the agent's own body, beside 1 for the object, in rows 2 to 6; row 1 measures the task alone."""
+    replan_every: int | None = None
+    """Env steps between plans; one step of the world model if not said."""
+    warm_start: bool = True
+    """Whether the last plan, shifted, is proposed again."""
+    trust: bool = False
+    """Import what a file names outside this package."""
+    batch: int = 1
+    """Episodes side by side; latency is reported per batch."""
+    rows: tuple[int, ...] = tuple(ROWS)
+    """Which rows to run now; the findings are written as soon as all six are there."""
+    have: tuple[Path, ...] = ()
+    """Result files, or folders of some: a row that stands there with the same settings and weights is not run again."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.rows) - set(ROWS))
+        if unknown or not self.rows:
+            raise UsageError(f"rows {unknown or list(self.rows)}; expected some of 1 to {len(ROWS)}")
+
+
+def choices(world_model: str, setting: AuditSetting) -> dict[int, AgentChoice]:
+    """The agent of each row, by its number; the world model's action block is the simulator's too.
 
     Raises:
         UsageError: no trained world model.
@@ -71,21 +85,18 @@ def requests(
     """
     if world_model in {"", "simulator"}:
         raise UsageError(f"world model {world_model!r}; an audit is of a trained one: pass --world-model DIR")
-    block = load_latent(world_model, trust).model.action_block
-    return {
-        number: Request(
-            agent="mpc",
-            world_model="simulator" if row.imagines == "simulator" else world_model,
-            readouts=world_model if row.imagines == "simulator" and row.at != "state" else "",
-            planner=planner,
-            at=row.at,
-            distance=row.distance,
-            over=LAST,
-            replan_every=replan_every or block,
-            warm_start=warm_start,
-            trust=trust,
-            agent_weight=0.0 if row.distance == "task" else agent_weight,
-            action_block=block,
-        )
-        for number, row in ROWS.items()
-    }
+    block = load_latent(world_model, setting.trust).model.action_block
+    return {number: _choice(row, world_model, block, setting) for number, row in ROWS.items()}
+
+
+def _choice(row: Row, world_model: str, block: int, setting: AuditSetting) -> AgentChoice:
+    simulated = row.imagines == "simulator"
+    model = ModelChoice(
+        world_model="simulator" if simulated else world_model,
+        readouts=world_model if simulated and row.at != "state" else "",
+        action_block=block,
+        trust=setting.trust,
+    )
+    cost = CostChoice(row.at, row.distance, 0.0 if row.distance == "task" else setting.agent_weight, LAST)
+    pace = Pace(setting.replan_every or block, setting.warm_start)
+    return AgentChoice("mpc", model, setting.planner, cost, pace)

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from imagoal.envs import env_id
+from imagoal.envs import GoalEnv, env_id
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import peak_mb, provenance
+from imagoal.eval.episodes import BuiltAgent, peak_mb, provenance
 from imagoal.eval.latency._budget import Budgets, under_budgets
-from imagoal.eval.latency._loop import Subject, Timing, time_plans
-from imagoal.eval.latency._machine import SIZE, busy, load_average
+from imagoal.eval.latency._loop import Subject, Timing, bench_subject, time_plans
+from imagoal.eval.latency._machine import SIZE, busy, count_cpus, load_average
 from imagoal.eval.latency._rows import make_rows
+from imagoal.eval.tasks import TaskList
 from imagoal.world_model.models import bf16_units
 
 SCHEMA = "imagoal.bench/1"
@@ -34,19 +35,34 @@ DEFINITIONS = {
 """Of what stands in the file."""
 
 
-def bench(what: Subject, timing: Timing, budgets: Budgets | None, cpus: int) -> dict[str, Any]:
-    """Time and count; the content of `bench.json`.
+def bench(
+    agent: BuiltAgent, env: GoalEnv, tasks: str | TaskList = "dev", timing: Timing | None = None, budgets: Budgets | None = None
+) -> dict[str, Any]:
+    """Time and count an agent's plans; the content of `bench.json`, for `bench_text` to show.
 
     Args:
-        what: whose plans.
+        agent: from `make_agent`.
+        env: in whose episodes it plans.
+        tasks: `dev`, `test`, an .npz file, or a list.
         timing: which rows, and how many plans of each.
         budgets: deadlines to show the success under, or None.
-        cpus: that this process may use.
 
     Raises:
-        UsageError: a deadline or surprise for several problems at a time, or fewer tasks than asked for; nothing was run.
+        UsageError: an agent that does not plan, a deadline or surprise for several problems at a time, or fewer tasks than
+            asked for; nothing was run.
+
+    Example:
+        >>> import imagoal
+        >>> env = imagoal.make("ball")
+        >>> found = imagoal.bench(imagoal.make_agent("mpc", env), env, timing=imagoal.Timing(plans=5, batches=(1,)))
     """
-    single = "a deadline" if what.planning.deadline_ms is not None else "surprise" if what.planning.surprise else ""
+    return measure(bench_subject(agent, env, tasks), timing or Timing(), budgets)
+
+
+def measure(what: Subject, timing: Timing, budgets: Budgets | None) -> dict[str, Any]:
+    """The same, of plans that were made ready."""
+    cpus = count_cpus()
+    single = what.planning.pace.single
     if single and timing.batches != (1,):
         raise UsageError(f"{single} with {', '.join(map(str, timing.batches))} problems at a time; use --batches 1")
     if what.planning.model.device.type != "cpu":
@@ -84,7 +100,7 @@ def _setting(what: Subject, timing: Timing, budgets: Budgets | None) -> dict[str
         "agent": dict(what.description),
         "tasks": tasks,
         "precision": getattr(what.planning.model, "precision", None),
-        "actions_per_plan": what.planning.replan_every,
+        "actions_per_plan": what.planning.pace.replan_every,
         "timing": asdict(timing),
         "budgets": asdict(budgets) if budgets else None,
         "headline": what.env.headline,

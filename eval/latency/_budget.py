@@ -52,14 +52,15 @@ def under_budgets(what: Subject, budgets: Budgets, threads: int, seed: int) -> l
             for which in rng.permutation(len(ordered)):
                 episodes[which] += run_tasks(what.env_maker, agents[which], tasks, [index], what.steps)
                 progress.advance()
-    every = what.planning.replan_every
+    every = what.planning.pace.replan_every
     return [_row(each, every, found) for each, found in zip(ordered, episodes, strict=True)]
 
 
 def _limited(what: Subject, milliseconds: float, most_iterations: int) -> Any:
     """What is planned with under a budget."""
-    deadline = milliseconds * what.planning.replan_every
-    return dataclasses.replace(what.planning, planner=_patient(what.planning.planner, most_iterations), deadline_ms=deadline)
+    deadline = milliseconds * what.planning.pace.replan_every
+    pace = dataclasses.replace(what.planning.pace, deadline_ms=deadline)
+    return dataclasses.replace(what.planning, planner=_patient(what.planning.planner, most_iterations), pace=pace)
 
 
 def _patient(planner: Planner, iterations: int) -> Planner:

@@ -74,21 +74,9 @@ class Recorder:
         self.populations.append(actions.detach().clone().requires_grad_(actions.requires_grad))
         return self._cost(actions)
 
-    def imagine(self, actions: Tensor) -> Tensor:
-        """The imagined path (B, K, H, ...) of actions (B, K, H, A')."""
-        return self._paths.imagine(actions)
-
-    def defects(self, path: Tensor, actions: Tensor) -> Tensor:
-        """How far each step of a path is from what the model predicts there, (B, K, H)."""
-        return self._paths.defects(path, actions)
-
-    def measure(self, path: Tensor) -> Tensor:
-        """Costs (B, K) of a path (B, K, H, ...)."""
-        return self._paths.measure(path)
-
-    @property
-    def _paths(self) -> PathCost:
-        return cast(PathCost, self._cost)
+    def __getattr__(self, name: str) -> Any:
+        """All else that the cost function offers, such as paths."""
+        return getattr(self._cost, name)
 
 
 class Witness(Wrapped):
@@ -138,17 +126,18 @@ def count(what: Subject, batch: int) -> tuple[Counts, Problem]:
     Compiled code is counted as what it was compiled from.
     """
     witness = Witness(what.planning.planner)
-    planning = dataclasses.replace(what.planning, planner=witness, deadline_ms=None, surprise=0.0)
+    unhurried = dataclasses.replace(what.planning.pace, deadline_ms=None, surprise=0.0)
+    planning = dataclasses.replace(what.planning, planner=witness, pace=unhurried)
     plain = dataclasses.replace(planning, model=_plain(planning.model))
     counted = Counted(what.agent(what.env, plain), plain.model)
-    what.play(counted, range(batch), planning.replan_every + 1)
+    what.play(counted, range(batch), planning.pace.replan_every + 1)
     problem = witness.problem
     with FlopCounterMode(display=False) as flops:
         _inside(problem.cost).imagine(problem.candidates)
     steps = flops.get_total_flops() / problem.candidates[..., 0].numel()
     calls, network = len(problem.populations), counted.calls or None
     if plain.model is not planning.model:
-        what.play(what.agent(what.env, planning), range(batch), planning.replan_every + 1)
+        what.play(what.agent(what.env, planning), range(batch), planning.pace.replan_every + 1)
     return Counts(counted.plan.evaluations, calls, network, counted.flops or None, steps or None), witness.problem
 
 

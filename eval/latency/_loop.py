@@ -3,15 +3,16 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from imagoal.agents import Agent, Decision, Planning
-from imagoal.envs import GoalEnv, make
+from imagoal.envs import GoalEnv, remake
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import Request, build, run_tasks
+from imagoal.eval.episodes import BuiltAgent, run_tasks
 from imagoal.eval.latency._machine import Gemm, cpu_clock
 from imagoal.eval.tasks import TaskList, choose_tasks
 from imagoal.progress import Progress
@@ -78,23 +79,19 @@ class Subject:
         run_tasks(self.env_maker, agent, self.tasks, [i % len(self.tasks) for i in ids], steps)
 
 
-def bench_subject(env_name: str, request: Request, tasks_name: str, options: Mapping[str, str] | None = None) -> Subject:
-    """What flags ask for.
+def bench_subject(built: BuiltAgent, env: GoalEnv, tasks: str | TaskList) -> Subject:
+    """An agent, its env and its tasks, as what is timed.
 
     Raises:
-        UsageError: names or numbers that do not go together, or an agent that does not plan.
+        UsageError: an agent that does not plan, or no such tasks.
         DataError: a file that is missing, damaged or foreign.
     """
-    env = make(env_name, options)
-    tasks, built = choose_tasks(env, tasks_name), build(request, env)
     if built.planning is None:
-        raise UsageError(f"agent {request.agent} makes no plans, so there is nothing to time; use one that does, e.g. mpc")
+        name = built.description["name"]
+        raise UsageError(f"agent {name} makes no plans, so there is nothing to time; use one that does, e.g. mpc")
     agent: Any = type(built.agent)
-
-    def env_maker() -> GoalEnv:
-        return make(env_name, options)
-
-    return Subject(env_maker, env, tasks, agent, built.planning, built.description, built.hashes, env.max_episode_steps)
+    chosen, described = choose_tasks(env, tasks), (built.description, built.hashes)
+    return Subject(partial(remake, env), env, chosen, agent, built.planning, *described, env.max_episode_steps)
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,7 @@ class Loop:
         """
         torch.set_num_threads(self._variant.threads)
         before, batch = len(self.plans), self._variant.batch
-        steps = min(self._subject.steps, most * self._subject.planning.replan_every)
+        steps = min(self._subject.steps, most * self._subject.planning.pace.replan_every)
         self._subject.play(self._clocked, range(self._group * batch, (self._group + 1) * batch), steps)
         self._group += 1
         if len(self.plans) == before:

@@ -63,6 +63,11 @@ def since_start(moment: float) -> float | None:
     return 1000 * (age - (time.perf_counter() - moment))
 
 
+def count_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def load_average() -> float:
     """Processes that wanted to run in the last minute, on average."""
     return round(os.getloadavg()[0], 2)

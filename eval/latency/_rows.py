@@ -37,7 +37,7 @@ def make_rows(
     for variant, timed in warm.items():
         counts, problem = counted[variant.batch]
         row: dict[str, Any] = {"batch": variant.batch, "threads": variant.threads, "n": len(timed)}
-        row |= times(timed, what.planning.replan_every) | takes(what, counts)
+        row |= times(timed, what.planning.pace.replan_every) | takes(what, counts)
         row |= floor(counts.flops, middle(timed, variant.threads), rates[variant.threads])
         row["overhead"] = overhead(problem, variant.threads, min(ROUNDS, timing.plans), timing.seed)
         single = warm.get(Variant(1, variant.threads))

@@ -13,7 +13,7 @@ from imagoal import files
 from imagoal.agents import Planning
 from imagoal.envs import Bools, Floats, Frames, GoalEnv, env_id
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import Built, EpisodeResult, Moment, latency, run_tasks
+from imagoal.eval.episodes import BuiltAgent, EpisodeResult, Moment, latency, run_tasks
 from imagoal.eval.tasks import TaskList, house_protocol
 from imagoal.world_model import to_array
 from imagoal.world_model.readouts import Gallery
@@ -58,7 +58,7 @@ class Film:
 
     def summary(self) -> str:
         """One line: success, and milliseconds per action."""
-        result, times = self.result, latency([self.result], 1, self.planning.replan_every if self.planning else 1)
+        result, times = self.result, latency([self.result], 1, self.planning.pace.replan_every if self.planning else 1)
         words = [f"{kind} {'yes' if getattr(result, kind) else 'no'}" for kind in ("ever", "hold", "final")]
         when = "" if result.steps_to_goal is None else f" (at the goal after {result.steps_to_goal} steps)"
         end = f"; ended early: {result.early_end}" if result.early_end else ""
@@ -66,7 +66,7 @@ class Film:
         return f"{self.env} task {result.id}: {', '.join(words)}{when}{pace}{end}"
 
 
-def record_film(env: GoalEnv, built: Built, tasks: TaskList, index: int) -> Film:
+def record_film(env: GoalEnv, built: BuiltAgent, tasks: TaskList, index: int) -> Film:
     """Run one task over the env's whole budget and film it.
 
     Raises:

@@ -197,14 +197,20 @@ def _check(tasks: TaskList) -> None:
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected finite {np.dtype(kind)} {shape}, 1 task or more")
 
 
-def choose_tasks(env: GoalEnv, name: str) -> TaskList:
-    """Tasks by name: `dev`, `test`, or a file."""
-    if name in SEEDS:
-        return frozen_tasks(env, "dev" if name == "dev" else "test")
-    if not name.endswith(".npz"):
-        raise UsageError(f"tasks {name!r}; expected dev, test, or the path of an .npz file")
-    tasks = load_tasks(Path(name))
+def choose_tasks(env: GoalEnv, wanted: str | TaskList) -> TaskList:
+    """Tasks by name, `dev`, `test` or a file, or a list that is there already.
+
+    Raises:
+        UsageError: there is no such name.
+        DataError: the file is missing, damaged or foreign, or the tasks are of another env.
+    """
+    if isinstance(wanted, str) and wanted in SEEDS:
+        return frozen_tasks(env, "dev" if wanted == "dev" else "test")
+    if isinstance(wanted, str) and not wanted.endswith(".npz"):
+        raise UsageError(f"tasks {wanted!r}; expected dev, test, or the path of an .npz file")
+    tasks = load_tasks(Path(wanted)) if isinstance(wanted, str) else wanted
     if tasks.env != env_id(env):
+        name = wanted if isinstance(wanted, str) else "the list"
         raise DataError(f"{name} holds tasks of {tasks.env}; expected {env_id(env)}; name another list, or another env")
     return tasks
 

@@ -1,14 +1,17 @@
-"""Flags that verbs share, and what they mean."""
+"""Groups of flags that verbs share, and what they mean."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from imagoal.errors import UsageError
+
+if TYPE_CHECKING:  # the door stays quick
+    from imagoal.envs import GoalEnv
 
 Folder = Annotated[Path, tyro.conf.arg(name="run")]
 
@@ -49,6 +52,26 @@ class Learning(Common):
         if self.seed < 0:
             raise UsageError(f"seed = {self.seed}; expected 0 or more")
         super().prepare()
+
+
+@dataclass(frozen=True)
+class EnvFlags:
+    """Which env."""
+
+    env: str = "ball"
+    """Entry, id, or package.module:Class."""
+    env_options: tuple[str, ...] = ()
+    """Options of the env's constructor as NAME=VALUE, e.g. goal_finger=anywhere."""
+
+    def make_env(self) -> "GoalEnv":
+        """The env.
+
+        Raises:
+            UsageError: an option is not NAME=VALUE, or the env has no such name or option.
+        """
+        from imagoal.envs import make
+
+        return make(self.env, env_options(self.env_options))
 
 
 def env_options(given: Sequence[str]) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""Flags that say which env, for verbs that run no agent."""
+"""Flags that say which env and which store, for verbs that run no agent."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagoal.commands._common import Common, env_options
+from imagoal.commands._common import Common, EnvFlags
 from imagoal.errors import DataError, UsageError
 
 if TYPE_CHECKING:  # the door stays quick
@@ -13,13 +13,9 @@ if TYPE_CHECKING:  # the door stays quick
 
 
 @dataclass(frozen=True)
-class Where(Common):
+class Where(EnvFlags, Common):
     """An env, and a store of its episodes."""
 
-    env: str = "ball"
-    """Entry, id, or package.module:Class."""
-    env_options: tuple[str, ...] = ()
-    """Options of the env's constructor as NAME=VALUE, e.g. goal_finger=anywhere."""
     data: Path = Path("runs/data")
     """Store of that env, from `imagoal collect`."""
     seed: int = 0
@@ -29,13 +25,11 @@ class Where(Common):
         """The env.
 
         Raises:
-            UsageError: an option is not NAME=VALUE, or the env has no such name or option.
+            UsageError: a negative seed, or as `make_env`.
         """
-        from imagoal.envs import make
-
         if self.seed < 0:
             raise UsageError(f"seed = {self.seed}; expected 0 or more")
-        return make(self.env, env_options(self.env_options))
+        return self.make_env()
 
     def store(self, env: "GoalEnv") -> "Store":
         """The store.

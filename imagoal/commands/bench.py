@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagoal import files
-from imagoal.commands._agency import Agency
+from imagoal.commands._agent_flags import AgentFlags
 from imagoal.commands._common import cpus
 from imagoal.errors import UsageError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the door stays quick
 
 
 @dataclass(frozen=True)
-class Bench(Agency):
+class Bench(AgentFlags):
     """Time an agent's plans: cold and warm, by phase, with percentiles, beside what the machine can do; success at a budget."""
 
     tasks: str = "dev"
@@ -41,9 +41,10 @@ class Bench(Agency):
         """Time, print and write."""
         self.prepare()
         timing, budgets = self._timing(), self._budgets()
-        from imagoal.eval.latency import bench, bench_subject, bench_text, budget_figure
+        from imagoal.eval.latency import bench, bench_text, budget_figure
 
-        found = bench(bench_subject(self.env, self.request(), self.tasks, self.options()), timing, budgets, cpus())
+        env = self.make_env()
+        found = bench(self.built(env), env, self.tasks, timing, budgets)
         out = self.out or Path("runs/bench") / f"{self._name()}.json"
         files.write_json(out, found)
         print(bench_text(found))

@@ -1,22 +1,23 @@
 """`imagoal collect`."""
 
-from collections.abc import Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagoal.commands._agency import Agency
+from imagoal.commands._agent_flags import AgentFlags
+from imagoal.envs.store import Collecting
 from imagoal.errors import UsageError
+from imagoal.eval.episodes import AgentChoice
+from imagoal.flags import Flat
 
 if TYPE_CHECKING:
+    from imagoal.envs import GoalEnv
     from imagoal.envs.store import ActorFactory
-
-WITHOUT_AGENT = {"env", "env_options", "agent"}
-"""Flags of an agency that mean something without an agent too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect(Agency):
+class Collect(AgentFlags):
     """Record episodes into a store, of behaviours or of an agent; the same command continues a stopped one."""
 
     data: Path
@@ -29,52 +30,42 @@ class Collect(Agency):
     """An agent that chooses them instead, with all that it plans with: on-policy collecting."""
     noise: float = 0.0
     """Standard deviation of Gaussian noise on each action that a planning agent executes."""
-    workers: int = 1
-    """Processes; the store is the same whatever their number. An agent has one."""
-    seed: int = 0
-    """From which, with its number, all of an episode follows."""
-    steps: int | None = None
-    """Limit of an episode's length; by default that of the env."""
+    setting: Flat[Collecting] = field(default_factory=Collecting)
+    """How."""
 
     @staticmethod
-    def preset(args: Sequence[str]) -> list[str]:
-        """Flags that the env is planned with, if an agent plans; behaviours need none."""
-        return Agency.preset(args) if any(arg.partition("=")[0] == "--agent" for arg in args) else []
+    def preset(args: Sequence[str]) -> Mapping[str, Any]:
+        """Defaults of the env, if an agent plans; behaviours need none."""
+        return AgentFlags.preset(args) if any(arg.partition("=")[0] == "--agent" for arg in args) else {}
 
     def run(self) -> int:
         """Collect, and say what the store holds."""
         from imagoal.envs.store import collect
 
-        acting, options = self._agent() if self.agent else self._behaviour(), self.options()
-        store = collect(self.data, self.env, self.episodes, acting, self.workers, self.seed, self.steps, options)
+        env = self.make_env()
+        acting = self._agent(env) if self.agent else self._behaviour()
+        store = collect(env, self.data, self.episodes, acting, self.setting)
         steps = sum(record.length for record in store.records)
         print(f"{self.data}: {len(store)} episodes, {steps:,} transitions, store hash {store.hash[:12]}")
         return 0
 
     def _behaviour(self) -> str:
         """What acts, if no agent does."""
-        shared = {field.name for field in fields(Agency)} - WITHOUT_AGENT | {"noise"}
-        idle = [field.name for field in fields(self) if field.name in shared and getattr(self, field.name) != _default(field)]
+        given = str(replace(self.choice(), agent="mpc")).removeprefix(str(AgentChoice())).strip()
+        idle = given or (f"--noise {self.noise}" if self.noise else "")
         if idle:
-            flag = idle[0].replace("_", "-")
             raise UsageError(
-                f"--{flag} without an agent; name one, e.g. --agent mpc, or leave it out, since behaviours do not plan"
+                f"{idle} without an agent; name one, e.g. --agent mpc, or leave it out, since behaviours do not plan"
             )
         return self.behaviour
 
-    def _agent(self) -> "ActorFactory":
+    def _agent(self, env: "GoalEnv") -> "ActorFactory":
         """The agent that acts."""
         if self.behaviour != "mixed":
             raise UsageError(
                 f"behaviour {self.behaviour!r} with agent {self.agent!r}; expected one of them, since only one acts"
             )
         self.prepare()
-        from imagoal.envs import make
         from imagoal.eval.episodes import on_policy
 
-        return on_policy(self.request(), make(self.env, self.options()), self.noise)
-
-
-def _default(field: "Field[Any]") -> Any:
-    """The value of a flag that was not given."""
-    return field.default if field.default_factory is MISSING else field.default_factory()
+        return on_policy(self.built(env), env, self.noise)

@@ -60,9 +60,10 @@ class Demo:
 
     def _collect(self, folder: Path) -> None:
         from imagoal.commands.collect import Collect
+        from imagoal.envs.store import Collecting
 
         episodes, workers = (40, 1) if self.quick else (1000, min(2, cpus()))
-        Collect(data=folder / "data", episodes=episodes, workers=workers, seed=self.seed).run()
+        Collect(data=folder / "data", episodes=episodes, setting=Collecting(workers, self.seed)).run()
 
     def _pretrain(self, folder: Path) -> None:
         from imagoal.commands.pretrain import Pretrain

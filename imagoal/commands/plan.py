@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagoal.commands._agency import Agency
+from imagoal.commands._agent_flags import AgentFlags
 from imagoal.commands._common import Folder
 from imagoal.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Plan(Agency):
+class Plan(AgentFlags):
     """Run one task and show it as a moving picture: what the agent sees, what it imagines, the goal."""
 
     tasks: str = "dev"
@@ -32,14 +32,12 @@ class Plan(Agency):
     def run(self) -> int:
         """Run the task, write picture and episode, and say how it went."""
         self.prepare()
-        from imagoal.envs import make
-        from imagoal.eval.episodes import build
         from imagoal.eval.show import draw_film, record_film, save_film
         from imagoal.eval.tasks import choose_tasks
 
-        env = make(self.env, self.options())
+        env = self.make_env()
         tasks = choose_tasks(env, self.tasks)
-        film = record_film(env, build(self.request(), env), tasks, self.task)
+        film = record_film(env, self.built(env), tasks, self.task)
         picture = self.out or self.run_dir / "plan.webp"
         film.save(self.run_dir / "episode.npz")
         save_film(picture, draw_film(film, self.scale))

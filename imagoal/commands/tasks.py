@@ -4,20 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imagoal.commands._common import env_options
+from imagoal.commands._common import EnvFlags
 from imagoal.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tasks:
+class Tasks(EnvFlags):
     """Draw a list of tasks of your own for eval: from the env's sampler, or with goals out of recorded episodes."""
 
     out: Path
     """The list, an .npz file."""
-    env: str = "ball"
-    """Entry, id, or package.module:Class."""
-    env_options: tuple[str, ...] = ()
-    """Options of the env's constructor as NAME=VALUE."""
     split: Literal["dev", "test"] = "dev"
     """dev and test lists share no task."""
     count: int = 200
@@ -37,11 +33,10 @@ class Tasks:
 
     def run(self) -> int:
         """Draw and write the list."""
-        from imagoal.envs import make
         from imagoal.envs.store import Store
         from imagoal.eval.tasks import draw_from_data, draw_tasks
 
-        env = make(self.env, env_options(self.env_options))
+        env = self.make_env()
         if self.data is None:
             tasks = draw_tasks(env, self.split, self.count)
         else:

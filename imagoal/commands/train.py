@@ -1,11 +1,11 @@
 """`imagoal train`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from imagoal import flags
 from imagoal.commands._common import Folder, Learning
 from imagoal.errors import UsageError
 from imagoal.flags import Named, parse
@@ -15,7 +15,7 @@ from imagoal.world_model.training import Schedule
 GALLERY = 1024
 """Frames that a model keeps to show what it imagines."""
 
-MAP_FLAGS = "--schedule.steps 16000 --schedule.batch 16 --schedule.lr 1.5e-3 --future 4"
+MAP_DEFAULTS = {"schedule": Schedule(steps=16000, batch=16, lr=1.5e-3), "future": 4}
 """How a pixel or token model learns unless flags say otherwise."""
 
 Kind = Literal["latent", "pixel_regression", "pixel_diffusion", "token_regression", "token_diffusion"]
@@ -67,11 +67,9 @@ class Train(Learning):
     """Import what a file names outside this package."""
 
     @staticmethod
-    def preset(args: Sequence[str]) -> list[str]:
-        """Flags that stand before those of the user, whose flags win."""
-        joined = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--kind=") else [arg])]
-        kinds = [value for flag, value in pairwise(joined) if flag == "--kind"]
-        return MAP_FLAGS.split() if kinds and kinds[-1] in MAP_KINDS else []
+    def preset(args: Sequence[str]) -> Mapping[str, Any]:
+        """Defaults of this kind of world model, field by field."""
+        return MAP_DEFAULTS if flags.peek(args, "kind").get("kind") in MAP_KINDS else {}
 
     def run(self) -> int:
         """Train, or continue, and write the world model."""

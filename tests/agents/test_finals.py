@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from imagoal.agents import Pace
 from imagoal.agents._types import Decision, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
@@ -125,7 +126,9 @@ def mpc(model: Any, planner: Any = None, **settings: Any) -> MPC:
     """An agent whose cost is what the model's latents say."""
     distance = euclid if isinstance(model, Latent) else lambda latents, goals: latents[:, 0, 0]
     chain = Chain(encoder=getattr(model, "encoder", Eye()))
-    return MPC(ENV, Planning(model, chain, cast(Planner, planner or Enumerating()), "latent", distance, Over(), **settings))
+    return MPC(
+        ENV, Planning(model, chain, cast(Planner, planner or Enumerating()), "latent", distance, Over(), Pace(**settings))
+    )
 
 
 def decisions_of(agent: MPC, steps: int, ids: Sequence[int] = (0,)) -> list[Decision]:

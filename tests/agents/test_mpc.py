@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from imagoal.agents import Pace
 from imagoal.agents._types import Decision, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.envs import make
@@ -64,7 +65,7 @@ def mpc(model: Any, planner: Any = SMALL, **settings: Any) -> MPC:
     at: Place = model.place
     distance = task_distance if at == "state" else euclid
     chain = Chain(encoder=getattr(model, "encoder", None))
-    return MPC(ENV, Planning(model, chain, cast(Planner, planner), at, distance, Over(), **settings))
+    return MPC(ENV, Planning(model, chain, cast(Planner, planner), at, distance, Over(), Pace(**settings)))
 
 
 def run(agent: MPC, ids: Sequence[int], steps: int) -> list[EpisodeResult]:

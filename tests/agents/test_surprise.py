@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from imagoal import flags
+from imagoal.agents import Pace
 from imagoal.agents import mpc as mpc_module
 from imagoal.agents._types import Decision, Planning
 from imagoal.agents.mpc import MPC
@@ -20,7 +21,7 @@ from imagoal.commands.eval import Eval
 from imagoal.envs import Floats, make
 from imagoal.envs.ball import Ball
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import EpisodeResult, Request, build, evaluate, load_result, replay, run_tasks
+from imagoal.eval.episodes import AgentChoice, EpisodeResult, build, evaluate, load_result, replay, run_tasks
 from imagoal.eval.tasks import frozen_tasks
 from imagoal.planning import CEM, CostFunction, Distance, Over, Plan, Planner, euclid
 from imagoal.world_model import Label, Past, Place, State
@@ -28,6 +29,7 @@ from imagoal.world_model.models.latent import Latent
 from imagoal.world_model.models.simulator import Simulator
 from imagoal.world_model.predictors.mlp import MLP
 from imagoal.world_model.readouts import Chain
+from tests.choices import choice
 
 ENV = make("ball")
 TASKS = frozen_tasks(ENV, "dev")
@@ -129,7 +131,7 @@ def mpc(model: Any, planner: Any = SMALL, distance: Distance | None = None, **se
     at: Place = model.place
     distance = distance or (task_distance if at == "state" else euclid)
     chain = Chain(encoder=getattr(model, "encoder", None))
-    return MPC(ENV, Planning(model, chain, cast(Planner, planner), at, distance, Over(), **settings))
+    return MPC(ENV, Planning(model, chain, cast(Planner, planner), at, distance, Over(), Pace(**settings)))
 
 
 def told(astray: Sequence[float], model: Any = None, planner: Any = None, **settings: Any) -> MPC:
@@ -229,7 +231,7 @@ def test_the_place_of_the_comparison_is_that_of_the_cost() -> None:
         return torch.from_numpy(ENV.render_states(states.numpy())).movedim(-1, 1)
 
     chain = Chain(render, Eye())
-    planning = Planning(Simulator(ENV), chain, cast(Planner, Scribe()), "latent", distance, Over(), surprise=0.5)
+    planning = Planning(Simulator(ENV), chain, cast(Planner, Scribe()), "latent", distance, Over(), Pace(surprise=0.5))
     assert planned_at(decisions_of(MPC(ENV, planning), 5)) == [0]
     assert shapes == [(1, 1, 8)] * 16
 
@@ -389,17 +391,17 @@ def test_a_plan_of_which_nothing_is_left_cannot_be_kept() -> None:
     told([], replan_every=3)
 
 
-def request(surprise: float, deadline_ms: float | None = None) -> Request:
+def request(surprise: float, deadline_ms: float | None = None) -> AgentChoice:
     planner = CEM(horizon=4, num_samples=8, num_elites=2, iterations=4)
-    return Request("mpc", "simulator", "", planner, None, None, Over(), 2, deadline_ms=deadline_ms, surprise=surprise)
+    return choice(planner=planner, replan_every=2, deadline_ms=deadline_ms, surprise=surprise)
 
 
 @pytest.mark.parametrize("deadline_ms", [None, 4.0])
 def test_a_row_is_replayed_with_its_kept_plans(tmp_path: Path, deadline_ms: float | None) -> None:
     asked = request(0.3, deadline_ms)
-    result = evaluate("ball", asked, "dev", 2, 1, "ablation", tmp_path)
+    result = evaluate(build(asked, ENV), ENV, "dev", 2, tmp_path)
     assert all(len(line["iterations"]) < ENV.max_episode_steps / 2 for line in result["episodes"])
-    assert replay("ball", asked, "dev", tmp_path / "result.json", {}) == []
+    assert replay(build(asked, ENV), ENV, "dev", tmp_path / "result.json") == []
     assert result["agent"]["planner"]["surprise"] == 0.3
     load_result(tmp_path / "result.json")
 
@@ -409,5 +411,5 @@ def test_only_a_surprise_is_described() -> None:
 
 
 def test_the_flag_reaches_the_agent() -> None:
-    assert flags.parse(Eval, ["--surprise", "0.3"], "imagoal eval").request().surprise == 0.3
-    assert flags.parse(Eval, [], "imagoal eval").request().surprise == 0
+    assert flags.parse(Eval, ["--surprise", "0.3"], "imagoal eval").choice().pace.surprise == 0.3
+    assert flags.parse(Eval, [], "imagoal eval").choice().pace.surprise == 0

@@ -12,14 +12,15 @@ from imagoal import find
 from imagoal.cli import main
 from imagoal.envs import make
 from imagoal.errors import NumericalError, UsageError
-from imagoal.eval.episodes import Built, Request, build, run_tasks
+from imagoal.eval.episodes import AgentChoice, BuiltAgent, build, run_tasks
 from imagoal.eval.tasks import frozen_tasks
-from imagoal.planning import GoalCost, Over
+from imagoal.planning import GoalCost
 from imagoal.planning.cem import CEM
 from imagoal.world_model import Observation, Past, Place, State
 from imagoal.world_model.models import Diffusion, MapFolder, Mean, Trunk, save_maps
 from imagoal.world_model.models.copy_last import CopyLast
 from imagoal.world_model.readouts import Chain
+from tests.choices import choice
 
 ENV = make("ball")
 TASKS = frozen_tasks(ENV, "dev")
@@ -37,12 +38,11 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path
 
 
-def request(world_model: Path | str, **more: Any) -> Request:
-    fields: dict[str, Any] = {"readouts": "", "planner": CHEAP, "at": None, "distance": None, "over": Over(), "replan_every": 1}
-    return Request("mpc", str(world_model), **fields | more)
+def request(world_model: Path | str, **more: Any) -> AgentChoice:
+    return choice("mpc", str(world_model), planner=CHEAP, **more)
 
 
-def played(built: Built, steps: int = 2) -> Any:
+def played(built: BuiltAgent, steps: int = 2) -> Any:
     (result,) = run_tasks(lambda: make("ball"), built.agent, TASKS, [0], steps)
     return result
 

@@ -16,7 +16,7 @@ from imagoal.agents.mpc import MPC
 from imagoal.commands.eval import Eval
 from imagoal.envs import make
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import Request, build
+from imagoal.eval.episodes import build
 from imagoal.flags import parse
 from imagoal.planning import CEM, MPPI, Over, RandomShooting
 from imagoal.planning._blur import blur
@@ -26,6 +26,7 @@ from imagoal.world_model.encoders.patch_conv import PatchConv
 from imagoal.world_model.models import Diffusion, Mean, Trunk, load
 from imagoal.world_model.models.latent import Latent
 from imagoal.world_model.readouts import Chain, FrozenEncoder, Metric
+from tests.choices import choice
 
 THERE = torch.device("meta")
 PLANNERS = [CEM(horizon=3), MPPI(horizon=3), ICEM(horizon=3), RandomShooting(horizon=3), CEM(horizon=3, correlation=0.5)]
@@ -83,7 +84,7 @@ def test_a_gpu_plans_as_the_cpu_does(compiled: bool) -> None:
     for device in ("cpu", "cuda"):
         words = ["--env", "ball", "--device", device, *(["--compile"] if compiled and device == "cuda" else [])]
         env = make("ball")
-        agent: Any = build(parse(Eval, words, "imagoal eval").request(), env).agent
+        agent: Any = build(parse(Eval, words, "imagoal eval").choice(), env).agent
         goal = Observation(frame=torch.full((1, 3, 64, 64), 99, dtype=torch.uint8), state=None)
         agent.reset(goal, [0])
         found.append([agent.act(goal).actions for _ in range(3)])
@@ -102,10 +103,10 @@ def test_a_folder_is_moved_whole() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_said_so() -> None:
     with pytest.raises(UsageError, match="device 'cuda': this PyTorch sees 0 GPUs; use cpu"):
-        parse(Eval, ["--device", "cuda"], "imagoal eval").request()
+        parse(Eval, ["--device", "cuda"], "imagoal eval").choice()
 
 
 @pytest.mark.parametrize("device", ["tpu", "cpu:0", "cuda:x"])
 def test_another_device_is_refused(device: str) -> None:
     with pytest.raises(UsageError, match=f"device '{device}'; expected cpu, cuda"):
-        Request("mpc", "Ball-latent", "", CEM(), None, None, Over(), 1, device=device)
+        choice("mpc", "Ball-latent", device=device)

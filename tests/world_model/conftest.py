@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from imagoal.envs.store import FrameCache, Store, collect, open_cache
+from imagoal.envs.store import Collecting, FrameCache, Store, collect, open_cache
 from imagoal.world_model.disk import open_run
 from imagoal.world_model.encoders import HISTORY, pretrain, watch
 from imagoal.world_model.encoders.patch_conv import PatchConv
@@ -14,7 +14,7 @@ from imagoal.world_model.training import Schedule, Windows, split_episodes
 @pytest.fixture(scope="session")
 def ball_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """60 episodes of Ball, 20 steps each."""
-    return collect(tmp_path_factory.mktemp("ball") / "store", "ball", 60, steps=20)
+    return collect("ball", tmp_path_factory.mktemp("ball") / "store", 60, setting=Collecting(steps=20))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from imagoal.cli import main
 from imagoal.envs import GoalEnv, make
 from imagoal.envs._types import Floats, Rng
 from imagoal.envs.ball import Ball
+from imagoal.envs.store import Collecting
 from imagoal.envs.store._collect import Actor, Shown, collect
 from imagoal.envs.store._store import Store
 from imagoal.errors import DataError, DivergedError, EnvError, ResourceError, UsageError
@@ -27,7 +28,7 @@ COMMAND = ["collect", "--env", "ball", "--episodes", str(EPISODES), "--steps", s
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store that was collected in one go by one worker."""
-    return collect(tmp_path_factory.mktemp("whole") / "store", "ball", EPISODES, steps=STEPS)
+    return collect("ball", tmp_path_factory.mktemp("whole") / "store", EPISODES, setting=Collecting(steps=STEPS))
 
 
 def start(path: Path, *flags: str) -> "subprocess.Popen[bytes]":
@@ -75,13 +76,13 @@ def test_two_workers_make_the_same_store(whole: Store, tmp_path: Path) -> None:
 
 def test_a_store_grown_in_steps_is_the_same_store(whole: Store, tmp_path: Path) -> None:
     for episodes in (1, 15, EPISODES):
-        store = collect(tmp_path / "store", "ball", episodes, steps=STEPS)
+        store = collect("ball", tmp_path / "store", episodes, setting=Collecting(steps=STEPS))
         assert len(store) == episodes
     assert store.hash == whole.hash
 
 
 def test_other_seeds_make_other_stores(whole: Store, tmp_path: Path) -> None:
-    other = collect(tmp_path / "store", "ball", 3, steps=STEPS, seed=1)
+    other = collect("ball", tmp_path / "store", 3, setting=Collecting(seed=1, steps=STEPS))
     assert not {record.content for record in other.records} & {record.content for record in whole.records}
 
 
@@ -116,7 +117,7 @@ def test_an_interrupted_run_says_so_and_continues(whole: Store, tmp_path: Path, 
     assert b"continues" in complaint
     assert b"Traceback" not in complaint
     assert not (path / "LOCK").exists()
-    assert collect(path, "ball", EPISODES, steps=STEPS).hash == whole.hash
+    assert collect("ball", path, EPISODES, setting=Collecting(steps=STEPS)).hash == whole.hash
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -153,7 +154,7 @@ def test_other_settings_are_refused_with_the_differences(whole: Store, capsys: p
     assert "seed 0 -> 3, behaviour mixed -> noise, steps 6 -> 7" in complaint
     assert complaint.count("\n") == 1
     with pytest.raises(DataError, match=r"env imagoal/Ball-v0 -> imagoal/BallGravity-v0"):
-        collect(whole.path, "ball_gravity", EPISODES, steps=STEPS)
+        collect("ball_gravity", whole.path, EPISODES, setting=Collecting(steps=STEPS))
     assert Store.open(whole.path).hash == whole.hash
 
 
@@ -170,17 +171,19 @@ def test_other_settings_are_refused_with_the_differences(whole: Store, capsys: p
     ],
 )
 def test_wrong_arguments_write_nothing(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    how = {name: wrong[name] for name in wrong if name in {"workers", "seed", "steps"}}
+    given = {"env": "ball", "episodes": 2} | {name: wrong[name] for name in wrong if name not in how}
     with pytest.raises(UsageError):
-        collect(tmp_path / "store", **{"env": "ball", "episodes": 2} | wrong)
+        collect(data=tmp_path / "store", **given, setting=Collecting(**how))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_in_use_and_a_path_that_is_a_file_are_refused(whole: Store, tmp_path: Path) -> None:
     with files.lock(tmp_path), pytest.raises(ResourceError, match="in use by process"):
-        collect(tmp_path, "ball", 2)
+        collect("ball", tmp_path, 2)
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot write"):
-        collect(tmp_path / "file", "ball", 2)
+        collect("ball", tmp_path / "file", 2)
 
 
 def push_right(env: GoalEnv, first: Shown, rng: Rng) -> Actor:
@@ -196,11 +199,11 @@ def push_right(env: GoalEnv, first: Shown, rng: Rng) -> Actor:
 
 
 def test_a_function_may_choose_the_actions(tmp_path: Path) -> None:
-    store = collect(tmp_path / "store", "ball", 2, push_right, steps=3)
+    store = collect("ball", tmp_path / "store", 2, push_right, Collecting(steps=3))
     assert {record.behaviour for record in store.records} == {"push_right"} == {store.spec.behaviour}
     np.testing.assert_array_equal(store.read(1).actions, [[1, 0]] * 3)
     with pytest.raises(UsageError, match="workers 2; expected 1"):
-        collect(tmp_path / "store", "ball", 4, push_right, workers=2, steps=3)
+        collect("ball", tmp_path / "store", 4, push_right, Collecting(workers=2, steps=3))
 
 
 class Reused(Ball):
@@ -215,7 +218,7 @@ class Reused(Ball):
 
 
 def test_a_reused_buffer_is_copied(whole: Store, tmp_path: Path) -> None:
-    store = collect(tmp_path / "store", f"{__name__}:Reused", 2, steps=STEPS)
+    store = collect(f"{__name__}:Reused", tmp_path / "store", 2, setting=Collecting(steps=STEPS))
     np.testing.assert_array_equal(store.read(1).frames, whole.read(1).frames)
 
 
@@ -259,7 +262,7 @@ def test_a_broken_env_is_named_with_episode_and_step(
     monkeypatch.setattr(Broken, "fault", fault)
     monkeypatch.setattr(Broken, "episodes", 0)
     with pytest.raises(EnvError) as caught:
-        collect(tmp_path, f"{__name__}:Broken", 5, "noise", steps=STEPS)
+        collect(f"{__name__}:Broken", tmp_path, 5, "noise", Collecting(steps=STEPS))
     assert "episode 2 (seed " in str(caught.value)
     assert "failed at step 3: " in str(caught.value)
     assert words in str(caught.value)
@@ -280,7 +283,7 @@ def not_a_number(env: GoalEnv, first: Shown, rng: Rng) -> Actor:
 
 def test_an_action_that_is_not_finite_is_named_and_not_taken(tmp_path: Path) -> None:
     with pytest.raises(EnvError, match=r"episode 0 \(seed \d+\) failed at step 2: action \[0.0, nan\], expected 2 finite"):
-        collect(tmp_path, "ball", 1, not_a_number)
+        collect("ball", tmp_path, 1, not_a_number)
     assert len(Store.open(tmp_path)) == 0
 
 
@@ -316,7 +319,7 @@ def test_an_episode_ends_before_the_step_that_diverged(
     whole: Store, tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What comes before is kept as it would have been; stderr has one line for each such episode."""
-    store = collect(tmp_path, RUNAWAY, 12, workers=workers, steps=STEPS)
+    store = collect(RUNAWAY, tmp_path, 12, setting=Collecting(workers=workers, steps=STEPS))
     said = sorted(line for line in capfd.readouterr().err.splitlines() if "diverged" in line)
     expected = []
     for number in range(12):
@@ -334,7 +337,7 @@ def test_an_episode_ends_before_the_step_that_diverged(
 
 def test_where_the_first_step_diverges_there_is_nothing_to_keep(tmp_path: Path) -> None:
     with pytest.raises(EnvError, match=r"episode 0 \(seed \d+\) failed at step 1: the physics diverged"):
-        collect(tmp_path, f"{RUNAWAY}AtOnce", 2, steps=STEPS)
+        collect(f"{RUNAWAY}AtOnce", tmp_path, 2, setting=Collecting(steps=STEPS))
     assert len(Store.open(tmp_path)) == 0
 
 
@@ -358,7 +361,7 @@ def test_a_store_is_of_an_env_with_its_options(whole: Store, tmp_path: Path, cap
 
 
 def test_an_option_at_its_default_is_none(whole: Store, tmp_path: Path) -> None:
-    store = collect(tmp_path / "store", "ball", EPISODES, steps=STEPS, options={"distractors": "none"})
+    store = collect(make("ball", {"distractors": "none"}), tmp_path / "store", EPISODES, setting=Collecting(steps=STEPS))
     assert store.spec.options == {}
     assert store.hash == whole.hash
 
@@ -372,7 +375,7 @@ class Secretive(Ball):
 
 def test_options_that_an_env_does_not_tell_of_are_kept_as_given(tmp_path: Path) -> None:
     for grip, options in (("soft", {}), ("firm", {"grip": "firm"})):
-        store = collect(tmp_path / grip, f"{__name__}:Secretive", 1, steps=STEPS, options={"grip": grip})
+        store = collect(make(f"{__name__}:Secretive", {"grip": grip}), tmp_path / grip, 1, setting=Collecting(steps=STEPS))
         assert store.spec.options == options
 
 
@@ -384,7 +387,7 @@ def test_wrong_options_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_info_says_so_where_options_lead_to_no_env(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = collect(tmp_path, "ball", 1, steps=STEPS, options={"distractors": "mover"})
+    store = collect(make("ball", {"distractors": "mover"}), tmp_path, 1, setting=Collecting(steps=STEPS))
     manifest = files.read_json(store.path / "manifest.json")
     files.write_json(store.path / "manifest.json", manifest | {"options": {"id": "os:system"}})
     assert main(["data", "info", "--data", str(tmp_path)]) == 0
@@ -397,7 +400,7 @@ def test_info_and_verify_speak_of_the_store(whole: Store, tmp_path: Path, capsys
     for words in ("imagoal/Ball-v0", f"{EPISODES * STEPS} ", "noise ", whole.hash, "of 8 x 8 cells", "% of transitions"):
         assert words.strip() in told
     assert main(["data", "verify", "--data", str(whole.path)]) == 0
-    copy = collect(tmp_path / "copy", "ball", 2, steps=STEPS)
+    copy = collect("ball", tmp_path / "copy", 2, setting=Collecting(steps=STEPS))
     copy.file(1).write_bytes(b"")
     assert main(["data", "verify", "--data", str(copy.path)]) == 3
     seen = capsys.readouterr()
@@ -406,6 +409,6 @@ def test_info_and_verify_speak_of_the_store(whole: Store, tmp_path: Path, capsys
 
 
 def test_info_follows_no_foreign_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    collect(tmp_path, f"{__name__}:Reused", 1, steps=STEPS)
+    collect(f"{__name__}:Reused", tmp_path, 1, setting=Collecting(steps=STEPS))
     assert main(["data", "info", "--data", str(tmp_path)]) == 0
     assert "not followed" in capsys.readouterr().out

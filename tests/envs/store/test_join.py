@@ -17,6 +17,7 @@ import pytest
 from imagoal import files
 from imagoal.cli import main
 from imagoal.envs import Episode
+from imagoal.envs.store import Collecting
 from imagoal.envs.store._cache import open_cache
 from imagoal.envs.store._collect import collect
 from imagoal.envs.store._join import join
@@ -181,10 +182,10 @@ def test_other_parts_are_refused_and_so_is_a_store_that_is_no_join_of_them(tmp_p
 
 def test_nothing_is_collected_into_a_joined_store(tmp_path: Path) -> None:
     for seed in (0, 1):
-        collect(tmp_path / str(seed), "ball", 2, steps=3, seed=seed)
+        collect("ball", tmp_path / str(seed), 2, setting=Collecting(seed=seed, steps=3))
     joined = join(tmp_path / "new", [tmp_path / "0", tmp_path / "1"])
     with pytest.raises(DataError, match=r"new is a joined store \(joined \w{12}\+\w{12}\), and nothing is collected into it"):
-        collect(joined.path, "ball", 9, steps=3)
+        collect("ball", joined.path, 9, setting=Collecting(steps=3))
     assert len(Store.open(joined.path)) == 4
 
 

@@ -13,30 +13,37 @@ from imagoal import flags
 from imagoal.cli import main
 from imagoal.commands.collect import Collect
 from imagoal.commands.eval import Eval
-from imagoal.envs import Task, make
+from imagoal.envs import GoalEnv, Task, make
 from imagoal.envs.ball import Ball
-from imagoal.envs.store import Store, collect
+from imagoal.envs.store import ActorFactory, Collecting, Store, collect
 from imagoal.errors import UsageError
-from imagoal.eval.episodes._build import Request, build
+from imagoal.eval.episodes._build import build
+from imagoal.eval.episodes._choices import AgentChoice
 from imagoal.eval.episodes._on_policy import Exploring, on_policy
 from imagoal.eval.episodes._run import run_tasks
 from imagoal.eval.tasks import SAMPLER, TaskList
 from imagoal.planning import CEM, CostFunction, Over, Plan
 from imagoal.world_model import Past
 from imagoal.world_model.models.latent import Latent
+from tests.choices import choice
 
 ENV = make("ball")
 SMALL = CEM(horizon=4, num_samples=8, num_elites=3, iterations=2)
 
 
-def request(agent: str = "mpc", model: str = "simulator", **settings: Any) -> Request:
-    fields: dict[str, Any] = {"planner": SMALL, "at": None, "distance": None, "over": Over(), "replan_every": 2}
-    return Request(agent, model, "", **fields | settings)
+def request(agent: str = "mpc", model: str = "simulator", **settings: Any) -> AgentChoice:
+    return choice(agent, model, **{"planner": SMALL, "replan_every": 2} | settings)
 
 
-def collected(path: Path, asked: Request, episodes: int = 2, noise: float = 0.0, steps: int = 6, env: str = "ball") -> Store:
+def acting(asked: AgentChoice, env: GoalEnv = ENV, noise: float = 0.0) -> ActorFactory:
+    return on_policy(build(asked, env), env, noise)
+
+
+def collected(
+    path: Path, asked: AgentChoice, episodes: int = 2, noise: float = 0.0, steps: int = 6, env: str = "ball"
+) -> Store:
     """By an agent that is built anew."""
-    return collect(path, env, episodes, on_policy(asked, ENV, noise), seed=3, steps=steps)
+    return collect(env, path, episodes, acting(asked, ENV, noise), Collecting(seed=3, steps=steps))
 
 
 @pytest.mark.parametrize("agent", ["mpc", "scripted", "random_actions"])
@@ -157,7 +164,7 @@ def test_noise_moves_the_actions_of_a_store(tmp_path: Path) -> None:
 
 def test_a_store_is_named_after_all_that_its_plans_follow_from() -> None:
     names = [
-        on_policy(*asked).__name__
+        acting(*asked).__name__
         for asked in (
             (request(), ENV),
             (request(), ENV, 0.1),
@@ -173,15 +180,15 @@ def test_a_store_is_named_after_all_that_its_plans_follow_from() -> None:
     assert len(set(names)) == len(names)
     assert names[0].startswith("mpc-")
     assert names[-1].startswith("scripted-")
-    assert on_policy(request(), make("ball")).__name__ == names[0]
+    assert acting(request(), make("ball")).__name__ == names[0]
 
 
 def test_another_training_of_a_model_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on the same encoder, as in the rounds of on-policy learning."""
-    before = on_policy(request(model="Ball-latent"), ENV).__name__
-    assert on_policy(request(model="Ball-latent"), ENV).__name__ == before
+    before = acting(request(model="Ball-latent"), ENV).__name__
+    assert acting(request(model="Ball-latent"), ENV).__name__ == before
     monkeypatch.setattr("imagoal.eval.episodes._build.weights_hash", lambda path: "other weights")
-    assert on_policy(request(model="Ball-latent"), ENV).__name__ != before
+    assert acting(request(model="Ball-latent"), ENV).__name__ != before
 
 
 @pytest.mark.parametrize(
@@ -196,9 +203,9 @@ def test_another_training_of_a_model_has_another_name(monkeypatch: pytest.Monkey
         (request(surprise=0.3), 0.1, "noise = 0.1 with surprise = 0.3; expected one of them to be 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(asked: Request, noise: float, words: str) -> None:
+def test_what_makes_no_sense_is_refused(asked: AgentChoice, noise: float, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        on_policy(asked, ENV, noise)
+        acting(asked, ENV, noise)
 
 
 AGENT = ["collect", "--env", "ball", "--agent", "mpc", "--steps", "4", "--planner.horizon", "4", "--planner.iterations", "1"]
@@ -233,10 +240,10 @@ def test_the_command_plans_with_what_ships_for_the_env_and_continues(
         (["--agent", "mpc", "--behaviour", "noise"], "behaviour 'noise' with agent 'mpc'"),
         (["--agent", "mpc", "--world-model", "BallGravity-none"], "BallGravity-none"),
         (["--agent", "nobody"], "no agent 'nobody'"),
-        (["--world-model", "Ball-latent"], "--world-model without an agent"),
-        (["--planner.horizon", "5"], "--planner without an agent"),
-        (["--over.last", "1"], "--over without an agent"),
-        (["--noise", "0.1"], "--noise without an agent"),
+        (["--world-model", "Ball-latent"], "--world-model Ball-latent without an agent"),
+        (["--planner.horizon", "5"], "--planner.horizon 5 without an agent"),
+        (["--over.last", "1"], "--over.last 1.0 without an agent"),
+        (["--noise", "0.1"], "--noise 0.1 without an agent"),
     ],
 )
 def test_wrong_flags_write_nothing(tmp_path: Path, args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,7 +260,7 @@ def test_behaviours_plan_with_nothing_and_load_nothing(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("env", ["ball", "imagoal/Push-v0", "reach"])
 def test_an_agent_has_the_presets_of_eval(env: str) -> None:
     args = ["--env", env, "--agent", "mpc", "--replan-every", "4"]
-    asked = flags.parse(Collect, [*args, "--data", "new"], "imagoal collect").request()
-    assert asked == flags.parse(Eval, args, "imagoal eval").request()
-    assert asked.world_model.endswith("-latent")
-    assert flags.parse(Collect, ["--env", env, "--data", "new"], "imagoal collect").world_model == ""
+    asked = flags.parse(Collect, [*args, "--data", "new"], "imagoal collect").choice()
+    assert asked == flags.parse(Eval, args, "imagoal eval").choice()
+    assert asked.model.world_model.endswith("-latent")
+    assert flags.parse(Collect, ["--env", env, "--data", "new"], "imagoal collect").model.world_model == ""

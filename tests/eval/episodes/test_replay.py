@@ -7,64 +7,66 @@ from typing import Any
 import pytest
 
 from imagoal.cli import main
+from imagoal.envs import make
 from imagoal.errors import DataError, UsageError
 from imagoal.eval.episodes import _replay, _result
-from imagoal.eval.episodes._build import Request
+from imagoal.eval.episodes._build import build
+from imagoal.eval.episodes._built import BuiltAgent
 from imagoal.eval.episodes._evaluate import evaluate
-from imagoal.planning import CEM, Over
+from imagoal.planning import CEM
+from tests.choices import choice
 
+ENV = make("ball")
 PLANNER = CEM(horizon=4, num_samples=8, num_elites=2, iterations=6)
 
 
-def request(deadline_ms: float | None = None, planner: CEM = PLANNER) -> Request:
-    return Request("mpc", "simulator", "", planner, None, None, Over(), 2, deadline_ms=deadline_ms)
+def agent(deadline_ms: float | None = None, planner: CEM = PLANNER) -> BuiltAgent:
+    return build(choice(planner=planner, replan_every=2, deadline_ms=deadline_ms), ENV)
 
 
-def row(folder: Path, asked: Request) -> Path:
-    evaluate("ball", asked, "dev", 2, 1, "ablation", folder)
+def row(folder: Path, asked: BuiltAgent) -> Path:
+    evaluate(asked, ENV, "dev", 2, folder)
     return folder / "result.json"
 
 
 @pytest.mark.parametrize("deadline_ms", [1e-6, 6.0])
 def test_a_row_under_a_deadline_is_replayed_by_its_iterations(tmp_path: Path, deadline_ms: float) -> None:
-    asked = request(deadline_ms)
-    assert _replay.replay("ball", asked, "dev", row(tmp_path, asked), {}) == []
+    asked = agent(deadline_ms)
+    assert _replay.replay(asked, ENV, "dev", row(tmp_path, asked)) == []
 
 
 def test_no_time_gives_other_actions_than_all_the_time(tmp_path: Path) -> None:
     """So that the test above says something."""
-    hurried, whole = (_result.load_result(row(tmp_path / name, request(ms))) for name, ms in (("a", 1e-6), ("b", None)))
+    hurried, whole = (_result.load_result(row(tmp_path / name, agent(ms))) for name, ms in (("a", 1e-6), ("b", None)))
     assert {number for line in hurried["episodes"] for number in line["iterations"]} == {1}
     assert [line["actions_sha256"] for line in hurried["episodes"]] != [line["actions_sha256"] for line in whole["episodes"]]
 
 
 def test_an_episode_that_goes_otherwise_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = _result.load_result(row(tmp_path, request()))
+    result = _result.load_result(row(tmp_path, agent()))
     result["episodes"][1]["iterations"] = [1 for _ in result["episodes"][1]["iterations"]]
     monkeypatch.setattr(_replay, "load_result", lambda _: result)
-    assert _replay.replay("ball", request(), "dev", tmp_path, {}) == [1]
+    assert _replay.replay(agent(), ENV, "dev", tmp_path) == [1]
 
 
 def test_a_planner_that_counts_no_iterations_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = row(tmp_path, request())
+    path = row(tmp_path, agent())
     monkeypatch.setattr(_replay, "_check", lambda *_: None)
 
     class Uncounted:
         horizon, needs, num_samples = 4, "values", 8
 
-    monkeypatch.setattr(
-        _replay, "build", lambda *_: SimpleNamespace(planning=SimpleNamespace(planner=Uncounted()), agent=None, description={})
-    )
+    uncounted: Any = SimpleNamespace(planning=SimpleNamespace(planner=Uncounted()), agent=None, description={})
     with pytest.raises(UsageError, match="Uncounted has no field iterations"):
-        _replay.replay("ball", request(), "dev", path, {})
+        _replay.replay(uncounted, ENV, "dev", path)
 
 
 def test_other_flags_or_tasks_are_refused(tmp_path: Path) -> None:
-    path = row(tmp_path, request())
+    path = row(tmp_path, agent())
     with pytest.raises(DataError, match="planner"):
-        _replay.replay("ball", request(planner=CEM(horizon=3, num_samples=8, num_elites=2)), "dev", path, {})
+        _replay.replay(agent(planner=CEM(horizon=3, num_samples=8, num_elites=2)), ENV, "dev", path)
     with pytest.raises(DataError, match="other tasks"):
-        _replay.replay("ball", request(), "test", path, {})
+        _replay.replay(agent(), ENV, "test", path)
 
 
 def test_the_command_says_whether_all_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

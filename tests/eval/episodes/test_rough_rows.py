@@ -13,18 +13,20 @@ from imagoal.commands.bench import Bench
 from imagoal.commands.eval import Eval
 from imagoal.envs import make
 from imagoal.errors import DataError, UsageError
-from imagoal.eval.episodes._build import Request, build
-from imagoal.eval.episodes._evaluate import evaluate
+from imagoal.eval.episodes._build import build
+from imagoal.eval.episodes._choices import AgentChoice
+from imagoal.eval.episodes._evaluate import RowSetting, evaluate
 from imagoal.eval.episodes._on_policy import on_policy
 from imagoal.eval.episodes._replay import replay
 from imagoal.eval.episodes._run import run_tasks
-from imagoal.eval.episodes._shard import Shard, merge
+from imagoal.eval.episodes._shard import merge
 from imagoal.eval.episodes._table import budget, table
 from imagoal.eval.latency import bench_subject, count
 from imagoal.eval.show import parse_row
 from imagoal.eval.tasks import frozen_tasks
-from imagoal.planning import CEM, Collocation, Gradient, Over, Plan
+from imagoal.planning import CEM, Collocation, Gradient, Plan
 from imagoal.world_model.models import Precision
+from tests.choices import choice
 
 ENV = make("ball")
 SMALL = CEM(horizon=4, num_samples=16, num_elites=4, iterations=2)
@@ -38,20 +40,19 @@ def _any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagoal.world_model.models._precision.bf16_units", lambda: ("amx_bf16",))
 
 
-def request(precision: Precision = "bf16", **settings: Any) -> Request:
-    fields: dict[str, Any] = {"agent": "mpc", "world_model": "Ball-latent", "readouts": "", "planner": SMALL}
-    fields |= {"at": None, "distance": None, "over": Over(), "replan_every": 4}
-    return Request(**fields | settings, precision=precision)
+def request(precision: Precision = "bf16", **settings: Any) -> AgentChoice:
+    fields: dict[str, Any] = {"world_model": "Ball-latent", "planner": SMALL, "replan_every": 4}
+    return choice(**fields | settings, precision=precision)
 
 
-def row(folder: Path, asked: Request, count: int = 2, batch: int = 1, shard: Shard | None = None) -> dict[str, Any]:
-    return evaluate("ball", asked, "dev", count, batch, "ablation", folder, None, shard or Shard())
+def row(folder: Path, asked: AgentChoice, count: int = 2, batch: int = 1, shard: str = "1/1") -> dict[str, Any]:
+    return evaluate(build(asked, ENV), ENV, "dev", count, folder, RowSetting(batch, shard))
 
 
 @pytest.mark.parametrize("command", [Eval, Bench])
 def test_the_flag_reaches_the_model(command: type[Eval | Bench]) -> None:
     for words, precision in (([], "fp32"), (["--precision", "bf16"], "bf16")):
-        planning = build(flags.parse(command, words, "imagoal").request(), ENV).planning
+        planning = build(flags.parse(command, words, "imagoal").choice(), ENV).planning
         assert planning is not None
         assert planning.model.precision == precision  # type: ignore[attr-defined]
 
@@ -88,8 +89,8 @@ def test_what_has_no_precision_to_choose_is_refused(settings: dict[str, Any], wo
 
 def test_noise_is_refused_since_the_finals_would_take_it_away() -> None:
     with pytest.raises(UsageError, match=r"noise = 0.1 with precision bf16; expected fp32"):
-        on_policy(request(), ENV, 0.1)
-    names = {on_policy(request(precision), ENV).__name__ for precision in BOTH}
+        on_policy(build(request(), ENV), ENV, 0.1)
+    names = {on_policy(build(request(precision), ENV), ENV).__name__ for precision in BOTH}
     assert len(names) == 2, "a store is not continued at another precision"
 
 
@@ -118,15 +119,15 @@ def test_a_row_is_replayed_and_not_at_another_precision(tmp_path: Path) -> None:
     for precision, other in (BOTH, BOTH[::-1]):
         row(tmp_path / precision, request(precision, deadline_ms=1e-6))
         path = tmp_path / precision / "result.json"
-        assert replay("ball", request(precision, deadline_ms=1e-6), "dev", path, {}) == []
+        assert replay(build(request(precision, deadline_ms=1e-6), ENV), ENV, "dev", path) == []
         with pytest.raises(DataError, match=r"result\.json has planner"):
-            replay("ball", request(other, deadline_ms=1e-6), "dev", path, {})
+            replay(build(request(other, deadline_ms=1e-6), ENV), ENV, "dev", path)
 
 
 def test_shards_and_batches_sum_up_the_same_regret(tmp_path: Path) -> None:
     whole = row(tmp_path / "whole", request())
     for number in (1, 2):
-        row(tmp_path / str(number), request(), shard=Shard(number, 2))
+        row(tmp_path / str(number), request(), shard=f"{number}/2")
     merged = merge([tmp_path / str(number) / "result.json" for number in (1, 2)])
     assert merged["summary"]["regret"] == whole["summary"]["regret"]
     batched = row(tmp_path / "batch", request(), batch=2)
@@ -135,8 +136,8 @@ def test_shards_and_batches_sum_up_the_same_regret(tmp_path: Path) -> None:
 
 def test_what_is_counted_is_the_network_that_searches() -> None:
     words = ["--planner.horizon", "4", "--planner.num-samples", "16", "--planner.iterations", "2"]
-    asked = [flags.parse(Bench, [*words, "--precision", each], "imagoal").request() for each in ("bf16", "fp32")]
-    (rough, problem), (exact, _) = (count(bench_subject("ball", each, "dev"), 1) for each in asked)
+    asked = [flags.parse(Bench, [*words, "--precision", each], "imagoal").choice() for each in ("bf16", "fp32")]
+    (rough, problem), (exact, _) = (count(bench_subject(build(each, ENV), ENV, "dev"), 1) for each in asked)
     assert rough.cost_calls == exact.cost_calls >= 2
     assert rough.network_calls == exact.network_calls == exact.cost_calls, "a prefix predictor imagines all steps in one call"
     assert rough.flops_per_step == exact.flops_per_step
@@ -150,7 +151,7 @@ def test_what_is_counted_is_the_network_that_searches() -> None:
 
 @pytest.mark.parametrize("planner", [SMALL, Gradient(horizon=4, num_samples=4, iterations=2)], ids=["cem", "gradient"])
 def test_any_planner_is_counted(planner: Any) -> None:
-    counts, problem = count(bench_subject("ball", request(planner=planner), "dev"), 2)
+    counts, problem = count(bench_subject(build(request(planner=planner), ENV), ENV, "dev"), 2)
     assert counts.network_calls
     problem.bare()
 

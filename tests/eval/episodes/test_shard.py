@@ -9,23 +9,23 @@ import pytest
 
 from imagoal import files
 from imagoal.cli import main
+from imagoal.envs import make
 from imagoal.errors import DataError, UsageError
-from imagoal.eval.episodes import _evaluate, _result
-from imagoal.eval.episodes._build import Request
+from imagoal.eval.episodes import RowSetting, _evaluate, _result, build
 from imagoal.eval.episodes._evaluate import evaluate
 from imagoal.eval.episodes._run import EpisodeResult, run_tasks
 from imagoal.eval.episodes._shard import Shard, described_shard, merge
 from imagoal.eval.show import report
-from imagoal.planning import CEM, Over
+from imagoal.planning import CEM
+from tests.choices import choice
 
 SMALL = CEM(horizon=3, num_samples=4, num_elites=2, iterations=1)
 ORIGINS = {"command": "imagoal eval", "commit": "c" * 40, "dirty": False, "date": "2026-01-01", "hardware": "a cpu"}
 
 
 def row(folder: Path, shard: Shard, agent: str = "random_actions", count: int = 5, **settings: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {"planner": SMALL, "at": None, "distance": None, "over": Over(), "replan_every": 1}
-    request = Request(agent, "simulator" if agent == "mpc" else "", "", **fields | settings)
-    return evaluate("ball_gust", request, "dev", count, 1, "ablation", folder, None, shard)
+    asked, env = choice(agent, "simulator" if agent == "mpc" else "", **{"planner": SMALL} | settings), make("ball_gust")
+    return evaluate(build(asked, env), env, "dev", count, folder, RowSetting(shard=str(shard)))
 
 
 @pytest.fixture(autouse=True)

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from imagoal import files
 from imagoal.cli import main
-from imagoal.envs import Floats, Frames, GoalEnv, Rng, Task
+from imagoal.envs import Floats, Frames, GoalEnv, Rng, Task, make
 from imagoal.errors import DataError, UsageError
-from imagoal.eval.episodes import evaluate
+from imagoal.eval.episodes import RowSetting, build, evaluate
 from imagoal.eval.explain import _audit
-from imagoal.eval.explain._audit import conclude, run_rows
+from imagoal.eval.explain._audit import audit, conclude
 from imagoal.eval.explain._audit_gaps import STEPS, Findings, find_gaps
-from imagoal.eval.explain._audit_rows import ROWS, requests
+from imagoal.eval.explain._audit_rows import ROWS, AuditSetting, choices
 from imagoal.eval.show import read_results
 from imagoal.eval.tasks import draw_tasks
 from imagoal.planning import CEM
@@ -186,14 +186,18 @@ def _world_model(path: Path, fault: str) -> Path:
     return path
 
 
-def asked(model: Path, planner: CEM = PLANNER, agent_weight: float = 0.0) -> dict[int, Any]:
-    return requests(str(model), planner, agent_weight, trust=True)
+SETTING = AuditSetting(PLANNER, trust=True, batch=COUNT)
+WORLD = make(SEE)
+
+
+def asked(model: Path, setting: AuditSetting = SETTING) -> dict[int, Any]:
+    return choices(str(model), setting)
 
 
 def rows(models: Mapping[str, Path], folder: Path, *, fault: str = "", env: str = SEE, **settings: Any) -> dict[int, Any]:
-    """Rows of the audit of a world model; settings of the request or of `run_rows`."""
-    given = {key: settings.pop(key) for key in ("planner", "agent_weight") if key in settings}
-    return run_rows(env, asked(models[fault], **given), str(models[env]), COUNT, COUNT, folder, **settings)
+    """Rows of the audit of a world model, under changed settings."""
+    found = audit(make(env), str(models[fault]), str(models[env]), COUNT, folder, replace(SETTING, **settings))
+    return dict(found.rows)
 
 
 @pytest.fixture(scope="module")
@@ -248,11 +252,11 @@ def test_the_rows_differ_in_nothing_but_what_they_are_about(models: Mapping[str,
 def test_rows_run_one_by_one_in_any_order_and_none_twice(
     models: Mapping[str, Path], tmp_path: Path, sound: Mapping[int, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sorted(rows(models, tmp_path, numbers=[5, 1])) == [1, 5]
+    assert sorted(rows(models, tmp_path, rows=(5, 1))) == [1, 5]
     run: list[str] = []
 
     def noted(*args: Any) -> dict[str, Any]:
-        run.extend([args[6].name] if not (args[6] / "result.json").exists() else [])
+        run.extend([args[4].name] if not (args[4] / "result.json").exists() else [])
         return evaluate(*args)
 
     monkeypatch.setattr(_audit, "evaluate", noted)
@@ -283,23 +287,27 @@ def test_a_row_that_stands_elsewhere_is_taken_over_if_it_is_the_same(
     models: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = asked(models[""])[3]
-    evaluate(SEE, request, str(models[SEE]), COUNT, COUNT, "ablation", tmp_path / "elsewhere")
+    evaluate(build(request, WORLD), WORLD, str(models[SEE]), COUNT, tmp_path / "elsewhere", RowSetting(COUNT))
     monkeypatch.setattr(_audit, "evaluate", lambda *_: pytest.fail("it is there already"))
-    have = [tmp_path / "elsewhere" / "result.json"]
-    found = _audit.run_rows(SEE, {3: request}, str(models[SEE]), COUNT, COUNT, tmp_path / "new", [3], have)
+    have = (tmp_path / "elsewhere" / "result.json",)
+
+    def taken(choice: Any, rows: tuple[int, ...], have: tuple[Path, ...], count: int = COUNT) -> dict[int, Any]:
+        setting = replace(SETTING, rows=rows, have=have)
+        return _audit.run_rows(WORLD, {3: choice}, str(models[SEE]), count, tmp_path / "new", setting)
+
+    found = taken(request, (3,), have)
     assert found[3]["role"] == "ablation"
     assert not (tmp_path / "new").exists()
     others = {
-        "weight": replace(request, agent_weight=0.5),
+        "weight": replace(request, cost=replace(request.cost, agent_weight=0.5)),
         "planner": replace(request, planner=replace(PLANNER, iterations=2)),
         "row": asked(models[""])[4],
         "weights": asked(models["shuffled"])[3],  # the same encoder: only the hash of its folder tells
     }
     for what, other in others.items():
-        for place in (have, [tmp_path / "elsewhere"]):
-            found = _audit.run_rows(SEE, {3: other}, str(models[SEE]), COUNT, COUNT, tmp_path / "new", [1], place)
-            assert not found, what
-    assert not _audit.run_rows(SEE, {3: request}, str(models[SEE]), 5, 5, tmp_path / "new", [1], have), "other tasks"
+        for place in (have, (tmp_path / "elsewhere",)):
+            assert not taken(other, (1,), place), what
+    assert not taken(request, (1,), have, 5), "other tasks"
 
 
 def test_what_is_written_is_a_table_that_a_report_reads_and_a_figure_that_stands_alone(
@@ -379,23 +387,23 @@ def test_the_command_says_what_is_missing_and_then_why_it_fails(
     [
         ("simulator", {}, "world model 'simulator'; an audit is of a trained one: pass --world-model DIR"),
         ("", {}, "world model ''; an audit is of a trained one"),
-        (None, {"numbers": [1, 7]}, r"rows \[7\]; expected some of 1 to 6"),
-        (None, {"numbers": []}, r"rows \[\]; expected some of 1 to 6"),
+        (None, {"rows": (1, 7)}, r"rows \[7\]; expected some of 1 to 6"),
+        (None, {"rows": ()}, r"rows \[\]; expected some of 1 to 6"),
         (None, {"count": COUNT + 1}, "25 tasks asked of .*:See dev"),
     ],
 )
 def test_what_does_not_go_together_is_refused_and_nothing_is_written(
     models: Mapping[str, Path], tmp_path: Path, world_model: str | None, changes: dict[str, Any], words: str
 ) -> None:
-    settings = {"tasks": str(models[SEE]), "count": COUNT, "batch": 1, "folder": tmp_path / "run"} | changes
+    name, count = str(models[""]) if world_model is None else world_model, changes.pop("count", COUNT)
     with pytest.raises(UsageError, match=words):
-        run_rows(SEE, requests(str(models[""]) if world_model is None else world_model, PLANNER, 0.0, trust=True), **settings)
+        audit(WORLD, name, str(models[SEE]), count, tmp_path / "run", replace(SETTING, **changes))
     assert not (tmp_path / "run").exists()
 
 
 def test_results_to_take_over_that_are_not_there_or_edited_are_refused(models: Mapping[str, Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"missing\.json is missing"):
-        rows(models, tmp_path / "run", have=[tmp_path / "missing.json"])
+        rows(models, tmp_path / "run", have=(tmp_path / "missing.json",))
     files.write_json(tmp_path / "edited.json", {"schema": "imagoal.result/1", "sha256": "0"})
     with pytest.raises(DataError, match=r"edited\.json does not match its own sha256"):
         rows(models, tmp_path / "run", have=[tmp_path])

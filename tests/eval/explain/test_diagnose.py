@@ -11,7 +11,7 @@ from torch import Tensor
 
 from imagoal import cli, files
 from imagoal.envs import Floats, Frames, GoalEnv, Rng, Task
-from imagoal.envs.store import FrameCache, collect
+from imagoal.envs.store import Collecting, FrameCache, collect
 from imagoal.errors import UsageError
 from imagoal.eval.explain._diagnose import Figure, diagnose, verdict
 from imagoal.eval.explain._landscape import BASIN, CORRELATION, FALLING, basin, sensitivity, spearman
@@ -212,7 +212,7 @@ def test_the_verdict_names_what_the_best_distance_lacks(label: str, worst: float
 def test_the_command_rejects_an_untrained_encoder_and_writes_its_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    collect(tmp_path / "store", "ball", 20, steps=20)
+    collect("ball", tmp_path / "store", 20, setting=Collecting(steps=20))
     flags = ["--env", "ball", "--data", str(tmp_path / "store"), "--encoder", "patch_conv", "--out", str(tmp_path / "t.json")]
     assert cli.main(["diagnose", *flags]) == 1
     assert "(random): reject" in capsys.readouterr().out

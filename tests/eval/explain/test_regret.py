@@ -11,7 +11,7 @@ from torch import Tensor
 
 from imagoal import cli, files
 from imagoal.envs import Floats, Frames, GoalEnv, Rng, Task
-from imagoal.envs.store import FrameCache, collect
+from imagoal.envs.store import Collecting, FrameCache, collect
 from imagoal.errors import DataError, UsageError
 from imagoal.eval.explain._regret import (
     CHANCE,
@@ -248,7 +248,7 @@ def test_designs_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_the_command_scores_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    collect(tmp_path / "store", "ball", 4, steps=10)
+    collect("ball", tmp_path / "store", 4, setting=Collecting(steps=10))
     file, out = str(tmp_path / "s.npz"), tmp_path / "t.json"
     small = ["--design.problems", "4", "--design.sequences", "16", "--design.horizon", "3"]
     assert cli.main(["regret", "make", "--data", str(tmp_path / "store"), "--file", file, *small]) == 0

@@ -17,14 +17,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from imagoal import files
-from imagoal.agents import Planning
+from imagoal.agents import Pace, Planning
 from imagoal.agents.mpc import MPC
 from imagoal.agents.no_op import NoOp
 from imagoal.cli import main
 from imagoal.envs import make
 from imagoal.errors import UsageError
 from imagoal.eval.latency import _machine as _bench_machine
-from imagoal.eval.latency._bench import bench
+from imagoal.eval.latency._bench import measure
 from imagoal.eval.latency._budget import Budgets, under_budgets
 from imagoal.eval.latency._counts import count, overhead
 from imagoal.eval.latency._figure import budget_figure
@@ -123,7 +123,7 @@ class Ticking:
 def subject(clock: Clock, planner: Any = SMALL, steps: int = 6, **settings: Any) -> Subject:
     """An MPC agent with the world model above, whose episodes have six steps."""
     model = Ticking(clock)
-    planning = Planning(model, Chain(encoder=Eye()), cast(Planner, planner), "latent", euclid, Over(), **settings)
+    planning = Planning(model, Chain(encoder=Eye()), cast(Planner, planner), "latent", euclid, Over(), Pace(**settings))
     described = {"parameters": 24}
     return Subject(lambda: make("ball"), ENV, TASKS, MPC, planning, described, {"weights_hash": "x"}, steps)
 
@@ -133,7 +133,7 @@ def model_of(what: Subject) -> Ticking:
 
 
 def benched(clock: Clock, timing: Timing | None = None, budgets: Budgets | None = None, **settings: Any) -> dict[str, Any]:
-    return bench(subject(clock, **settings), timing or Timing(plans=8, batches=(1, 2)), budgets, 2)
+    return measure(subject(clock, **settings), timing or Timing(plans=8, batches=(1, 2)), budgets)
 
 
 def about(value: float) -> Any:
@@ -319,7 +319,7 @@ def test_plans_go_through_the_tasks_and_are_cut_at_their_number(clock: Clock) ->
 def test_an_agent_that_makes_no_plan_is_refused(clock: Clock) -> None:
     idle = dataclasses.replace(subject(clock), agent=lambda env, _: NoOp(env))
     with pytest.raises(UsageError, match="made no plan in a whole episode"):
-        bench(idle, Timing(plans=2, batches=(1,)), None, 2)
+        measure(idle, Timing(plans=2, batches=(1,)), None)
 
 
 def test_more_time_never_means_fewer_iterations(clock: Clock) -> None:
@@ -338,7 +338,7 @@ def test_more_time_never_means_fewer_iterations(clock: Clock) -> None:
 def test_more_tasks_than_there_are_is_refused_before_anything_is_run(clock: Clock) -> None:
     what = subject(clock)
     with pytest.raises(UsageError, match="201 tasks asked"):
-        bench(what, Timing(plans=2), Budgets((5.0,), count=201), 2)
+        measure(what, Timing(plans=2), Budgets((5.0,), count=201))
     assert model_of(what).batches == []
 
 
@@ -353,7 +353,7 @@ def test_a_plan_that_is_kept_is_timed_once_and_shared_by_all_its_actions(clock: 
     """A plan of four actions, looked at after two, when one rollout says what it led to expect."""
     what = subject(clock, surprise=0.5, replan_every=2)
     planning = dataclasses.replace(what.planning, distance=lambda first, second: torch.zeros(len(first)))
-    (row,) = bench(dataclasses.replace(what, planning=planning), Timing(plans=8, batches=(1,)), None, 2)["rows"]
+    (row,) = measure(dataclasses.replace(what, planning=planning), Timing(plans=8, batches=(1,)), None)["rows"]
     assert row["n"] == 8
     assert row["wall_ms"]["per_plan"]["p50"] == about(PLAN)
     assert row["wall_ms"]["per_action"]["p50"] == row["cpu_ms"]["per_action"]["p50"] == about((PLAN + ROLLOUT) / HORIZON)
@@ -363,7 +363,7 @@ def test_a_plan_that_is_kept_is_timed_once_and_shared_by_all_its_actions(clock: 
 def test_surprise_is_for_one_problem_at_a_time(clock: Clock) -> None:
     what = subject(clock, surprise=0.5)
     with pytest.raises(UsageError, match="surprise with 1, 2 problems at a time; use --batches 1"):
-        bench(what, Timing(plans=2, batches=(1, 2)), None, 2)
+        measure(what, Timing(plans=2, batches=(1, 2)), None)
     assert model_of(what).batches == []
 
 

@@ -14,7 +14,7 @@ from imagoal.agents.random_actions import RandomActions
 from imagoal.commands.plan import Plan
 from imagoal.envs import GoalEnv, make
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import Built, Request, build
+from imagoal.eval.episodes import BuiltAgent, ModelChoice, build
 from imagoal.eval.show._film import Film, record_film
 from imagoal.eval.show._picture import corners, draw_film, save_film, trail
 from imagoal.eval.tasks import TaskList, draw_tasks
@@ -23,6 +23,7 @@ from imagoal.planning.cem import CEM
 from imagoal.world_model import Observation
 from imagoal.world_model.models.simulator import Simulator
 from imagoal.world_model.readouts import Chain, Gallery
+from tests.choices import choice
 
 CHEAP = CEM(horizon=3, num_samples=8, num_elites=2, iterations=1)
 
@@ -39,7 +40,7 @@ def tasks(env: GoalEnv) -> TaskList:
 
 def film_of(env: GoalEnv, tasks: TaskList, agent: str = "mpc", replan_every: int = 1) -> Film:
     model = "simulator" if agent == "mpc" else ""
-    return record_film(env, build(Request(agent, model, "", CHEAP, None, None, Over(), replan_every), env), tasks, 3)
+    return record_film(env, build(choice(agent, model, planner=CHEAP, replan_every=replan_every), env), tasks, 3)
 
 
 @pytest.fixture(scope="module")
@@ -146,15 +147,15 @@ class _LatentModel(Simulator):
 def test_latents_are_shown_as_the_frames_nearest_to_them(env: GoalEnv, tasks: TaskList) -> None:
     gallery = Gallery(tasks.goal_images, torch.arange(12.0).reshape(12, 1, 1))
     planning = Planning(_LatentModel(env), Chain(), CHEAP, "latent", euclid, Over())
-    film = record_film(env, Built(_Dreamer(gallery.latents[[7, 2]] + 0.3), {}, gallery, {}, planning), tasks, 0)
+    film = record_film(env, BuiltAgent(_Dreamer(gallery.latents[[7, 2]] + 0.3), {}, gallery, {}, planning), tasks, 0)
     assert film.imagined is not None
     assert np.array_equal(film.imagined[5], tasks.goal_images[[7, 2]])
     with pytest.raises(UsageError, match="readouts"):
-        record_film(env, Built(RandomActions(env), {}, None, {}, planning), tasks, 0)
+        record_film(env, BuiltAgent(RandomActions(env), {}, None, {}, planning), tasks, 0)
 
 
 def test_nothing_is_imagined_before_the_first_plan(env: GoalEnv) -> None:
-    agent = build(Request("mpc", "simulator", "", CHEAP, None, None, Over(), 1), env).agent
+    agent = build(choice(planner=CHEAP), env).agent
     assert isinstance(agent, MPC)
     agent.reset(Observation(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.zeros(1, 4)), [0])
     with pytest.raises(UsageError, match="call act first"):
@@ -163,7 +164,7 @@ def test_nothing_is_imagined_before_the_first_plan(env: GoalEnv) -> None:
 
 def test_the_command_writes_picture_and_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "elsewhere" / "small.gif"
-    command = Plan(world_model="simulator", planner=CHEAP, run_dir=tmp_path / "run", out=out, scale=1, task=5)
+    command = Plan(model=ModelChoice("simulator"), planner=CHEAP, run_dir=tmp_path / "run", out=out, scale=1, task=5)
     assert command.run() == 0
     assert out.stat().st_size > 0
     assert (tmp_path / "run" / "episode.npz").exists()
@@ -182,4 +183,4 @@ def test_wrong_flags_are_refused(wrong: dict[str, object], words: str) -> None:
 
 def test_a_task_that_is_not_there_is_refused(env: GoalEnv, tasks: TaskList) -> None:
     with pytest.raises(UsageError, match=r"task = 12; expected from 0 to 11"):
-        record_film(env, Built(RandomActions(env), {}, None, {}, None), tasks, 12)
+        record_film(env, BuiltAgent(RandomActions(env), {}, None, {}, None), tasks, 12)

@@ -10,14 +10,14 @@ import pytest
 from imagoal import find
 from imagoal.cli import main
 from imagoal.envs import GoalEnv, make
-from imagoal.envs.store import Store, collect, open_cache
+from imagoal.envs.store import Collecting, Store, collect, open_cache
 from imagoal.errors import DataError, UsageError
-from imagoal.eval.episodes import Request, build, evaluate, load_result
+from imagoal.eval.episodes import build, evaluate, load_result
 from imagoal.eval.tasks import house_protocol
 from imagoal.eval.tasks._from_data import draw_from_data
 from imagoal.eval.tasks._lists import SAMPLER, SEEDS, Origin, Split, TaskList, draw_tasks, frozen_tasks, is_trivial, load_tasks
-from imagoal.planning import CEM, Over
 from imagoal.world_model.training import split_episodes as held_out
+from tests.choices import choice
 
 OFFSET = 8
 
@@ -26,7 +26,7 @@ OFFSET = 8
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Eighty short episodes, four of them held out."""
     path = tmp_path_factory.mktemp("store") / "data"
-    collect(path, "ball", 80, "mixed", 1, 0, 20)
+    collect("ball", path, 80, setting=Collecting(steps=20))
     return Store.open(path)
 
 
@@ -73,19 +73,15 @@ def test_a_store_that_is_for_nothing_else_gives_tasks_of_every_episode(store: St
     assert dev.origin.whole
 
 
-def test_a_model_is_not_evaluated_on_episodes_that_it_was_trained_on(
-    store: Store, ball: GoalEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_is_not_evaluated_on_episodes_that_it_was_trained_on(store: Store, ball: GoalEnv, tmp_path: Path) -> None:
     """A random agent that says that it was trained on this store."""
     path = tmp_path / "tasks.npz"
-    monkeypatch.setattr(
-        "imagoal.eval.episodes._evaluate.build", lambda *args: replace(build(*args), hashes={"data_hash": store.hash})
-    )
-    asked = Request("random_actions", "", "", CEM(), None, None, Over(), 1)
+    asked = choice("random_actions", "")
 
     def row(whole: bool) -> Any:
         draw_from_data(ball, store, OFFSET, "test", 2, whole).save(path)
-        return evaluate("ball", asked, str(path), 0, 1, "ablation", tmp_path / str(whole))
+        agent = replace(build(asked, ball), hashes={"data_hash": store.hash})
+        return evaluate(agent, ball, str(path), 0, tmp_path / str(whole))
 
     with pytest.raises(DataError, match="was trained on the store that the goals are from; use held-out episodes, or another"):
         row(whole=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from imagoal import files, find
 from imagoal.cli import main
-from imagoal.envs.store import FrameCache, Store, collect
+from imagoal.envs.store import Collecting, FrameCache, Store, collect
 from imagoal.errors import DataError, UsageError
 from imagoal.world_model.disk import Run, open_run
 from imagoal.world_model.encoders import HISTORY, watch
@@ -234,7 +234,7 @@ def test_a_run_that_diverged_keeps_its_last_good_checkpoint(
 def test_a_store_of_one_episode_is_refused_before_anything_is_trained(
     tmp_path: Path, encoder_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = collect(tmp_path / "store", "ball", 1, steps=8)
+    store = collect("ball", tmp_path / "store", 1, setting=Collecting(steps=8))
     assert pretrain(store, tmp_path / "encoder") == 3
     assert train(store, encoder_run, tmp_path / "model") == 3
     assert capsys.readouterr().err.count("training needs 2 or more") == 2
@@ -243,7 +243,7 @@ def test_a_store_of_one_episode_is_refused_before_anything_is_trained(
 def test_a_store_of_an_env_from_outside_needs_trust(
     tmp_path: Path, ball_store: Store, encoder_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = collect(tmp_path / "store", "ball", 2, steps=8)
+    store = collect("ball", tmp_path / "store", 2, setting=Collecting(steps=8))
     (tmp_path / "canary_env.py").write_text("from imagoal.envs.ball import Ball as Outside\n")
     monkeypatch.syspath_prepend(tmp_path)
     files.write_json(
