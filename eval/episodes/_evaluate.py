@@ -105,32 +105,32 @@ def evaluate(
     if run is None:
         with TemporaryDirectory() as nowhere:
             return evaluate(agent, env, tasks, count, nowhere, setting)
-    setting, built = setting or RowSetting(), as_built(agent)
-    chosen = choose_tasks(env, tasks)
+    setting, built, chosen = setting or RowSetting(), as_built(agent), choose_tasks(env, tasks)
     chosen = chosen.first(count) if count else chosen
-    shard = Shard.parse(setting.shard)
-    ids = shard.ids(len(chosen))
     setting.check(built, chosen)
-    protocol = house_protocol(env, chosen)
+    return _row(built, env, chosen, Path(run), setting)
+
+
+def _row(built: BuiltAgent, env: GoalEnv, tasks: TaskList, folder: Path, setting: RowSetting) -> dict[str, Any]:
+    """The result in a folder, made or continued."""
+    shard, protocol = Shard.parse(setting.shard), house_protocol(env, tasks)
+    ids, about = shard.ids(len(tasks)), row_subject(protocol, env, setting.role, built.description)
     config: dict[str, Any] = {"env": env_id(env), "agent": built.description, "batch": setting.batch}
-    config |= {"threads": torch.get_num_threads(), "role": setting.role} | _unusual(env, chosen, shard)
+    config |= {"threads": torch.get_num_threads(), "role": setting.role} | _unusual(env, tasks, shard)
     parents = {"protocol": protocol.hash, **{key: value or "" for key, value in built.hashes.items()}}
-    folder = Path(run)
     with open_run(folder, "eval", config, parents) as held:
         if held.done:
             print(f"{folder} is complete: nothing to do", file=sys.stderr)
             return load_result(folder / "result.json", SCHEMA if shard.whole else SHARD_SCHEMA)
-        began = time.perf_counter()
-        maker = partial(remake, env)
-        episodes = _episodes(lambda some: run_tasks(maker, built, chosen, some, protocol.steps), ids, setting.batch, held)
-        seeds = {"training": built.description["training_seed"], "first_task": int(chosen.seeds[0])}
+        began, maker = time.perf_counter(), partial(remake, env)
+        episodes = _episodes(lambda some: run_tasks(maker, built, tasks, some, protocol.steps), ids, setting.batch, held)
+        seeds = {"training": built.description["training_seed"], "first_task": int(tasks.seeds[0])}
         origin = provenance(config, seeds, time.perf_counter() - began, device=built.device, **built.hashes)
-        about = row_subject(protocol, env, setting.role, built.description)
         if shard.whole:
             summary = summarise(episodes, setting.batch, built.pace.replan_every, peak_mb())
             result = assemble_result(about, summary, episodes, origin)
         else:
-            result = assemble_shard(about, shard, len(chosen), episodes, peak_mb(), origin)
+            result = assemble_shard(about, shard, len(tasks), episodes, peak_mb(), origin)
         files.write_json(folder / "result.json", result)
         held.finish()
     return result
