@@ -126,7 +126,10 @@ def hardware() -> str:
 
 def command() -> str:
     """The command line that is running, as a user would type it."""
-    program = ["imagoal"] if Path(sys.argv[0]).name in {"imagoal", "__main__.py"} else ["python", sys.argv[0]]
+    script, root = Path(sys.argv[0]), find.folder("eval").resolve().parent
+    program = ["imagoal"] if script.name in {"imagoal", "__main__.py"} else ["python", str(script)]
+    if script.is_absolute() and script.is_relative_to(root / "experiments"):
+        program[1:] = ["-m", ".".join(script.relative_to(root).with_suffix("").parts)]
     return shlex.join([*program, *sys.argv[1:]])
 
 

@@ -13,7 +13,7 @@ from imagoal.eval.show._plots import latency, milliseconds, success
 from imagoal.eval.show._row import KINDS, Rate, Row, Setting
 from imagoal.eval.show._sources import Table, read_results
 
-SHIPPED = find.folder("eval") / "results"
+SHIPPED = find.folder("results")
 """The committed results."""
 
 INTRODUCTION = (

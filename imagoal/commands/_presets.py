@@ -15,7 +15,7 @@ BALL = "--planner.num-samples 32 --planner.num-elites 4 --planner.iterations 2 -
 REACH = "--planner.num-samples 32 --planner.num-elites 4 --planner.iterations 1"
 PUSH_EASY = "--planner.num-samples 64 --planner.num-elites 8 --planner.iterations 3"
 PUSH = "--planner.num-samples 128 --planner.num-elites 16 --planner.iterations 2"
-"""The smallest searches that are not worse than 300 x 30 on the dev tasks (`benchmarks/results/budgets.table.json`)."""
+"""The smallest searches that are not worse than 300 x 30 on the dev tasks (`experiments/results/speed/budgets.table.json`)."""
 
 PRESETS = {
     "ball": f"--world-model Ball-latent {BALL}",
@@ -29,7 +29,7 @@ PRESETS = {
 
 ENCODED = "--cost latent --readouts Push-latent"
 """Imagined frames compared by an encoder: an arm is larger than a puck, so that blurred frames serve less well (19 of 20 dev
-tasks and 14, `benchmarks/results/push-regression-*-dev.json`)."""
+tasks and 14, `experiments/results/pixels/push-regression-*-dev.json`)."""
 
 IMAGINED = {"Push-pixel_diffusion": ENCODED, "Push-pixel_regression": ENCODED}
 """More flags by shipped world model."""
