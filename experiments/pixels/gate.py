@@ -18,7 +18,6 @@ The first word names the table, `experiments/results/pixels/pixel-gate.table.jso
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,86 +25,74 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from experiments import RESULTS
-from imagoal.envs import BALL_COLOUR, FLOOR_COLOUR, SCALE, SIZE, WALL, Floats, push
+from experiments import pairs, publish
+from experiments.pixels.windows import followed, imagined, in_chunks, known, loaded
+from imagoal.envs import Floats
+from imagoal.envs.ball import EMPTY, SIZE, draw, push
 from imagoal.envs.store import FrameCache, Ints, Store, WindowIndex, open_cache
 from imagoal.errors import UsageError
-from imagoal.eval.episodes import write_table
-from imagoal.world_model import Past, WorldModel, as_float, to_tensor
-from imagoal.world_model.models import MapFolder, WorldModelFolder, load
+from imagoal.world_model import as_float, to_tensor
+from imagoal.world_model.models import WorldModelFolder
 from imagoal.world_model.readouts import Link
-from imagoal.world_model.training import split_episodes
 
-ENV = "imagoal/Ball-v0"
+ENV, WALL, SCALE = "imagoal/Ball-v0", 2, SIZE - 4
+"""Of pictures: pixels that a wall is thick, and pixels a metre."""
+FLOOR, BALL = (float(frame[SIZE // 2, SIZE // 2].mean()) / 255 for frame in (EMPTY, draw(np.array([[0.5, 0.5, 0, 0]]))[0]))
+"""Mean of the channels."""
 STEPS = (1, 8)
 """Imagined steps after which errors are told."""
-BATCH = 64
+SHOWN = [step - 1 for step in STEPS]
 COVERED = 0.1
 """Share of a pixel from which on it counts."""
 COLUMNS = ["frames", "step", "flight", "windows", "mean px", "median px", "p90 px"]
 Flags = npt.NDArray[np.bool_]
 
 
-def main(table: str, data: Path, models: dict[str, str]) -> None:
-    store = Store.open(data)
+def main(table: str, data: str, *named: str) -> None:
+    store = Store.open(Path(data))
     if store.spec.env != ENV:
         raise UsageError(f"{data} is a store of {store.spec.env}; expected {ENV}, where the ball and its bounces can be told")
-    cache, rows = open_cache(store), []
+    cache, models = open_cache(store), pairs(named)
+    rows: list[list[object]] = []
     for name, path in models.items():
         folder = loaded(path)
-        model = folder.model
-        index = known(cache.window_index(model.history, max(STEPS), model.action_block, split_episodes(cache)[1]))
+        index = known(cache, folder.model.history, max(STEPS), folder.model.action_block)
         errors = {name: imagined_errors(cache, folder, index)} | ({} if rows else seen_errors(cache, index))
-        if model.place == "latent":
+        if folder.model.place == "latent":
             errors |= {f"true tokens of {name}": token_errors(cache, folder, index)}
         rows += [row for frames, error in errors.items() for row in told(frames, error, bounces(cache, index))]
-    for row in rows:
-        print(*(f"{value:<32}" if isinstance(value, str) else f"{value:8.3f}" for value in row))
-    settings = {"models": models, "data_hash": store.hash}
-    write_table(RESULTS / f"pixels/{table}.table.json", COLUMNS, rows, settings)
-
-
-def loaded(name: str) -> WorldModelFolder:
-    """A world model by name; PATH@3 denoises in 3 steps."""
-    path, _, steps = name.partition("@")
-    folder = load(path)
-    if not steps:
-        return folder
-    assert isinstance(folder, MapFolder), f"{path} does not denoise"
-    return replace(folder, model=folder.model.denoising(int(steps)))
-
-
-def known(index: WindowIndex) -> WindowIndex:
-    """The windows that begin in their episode, not before it: what they do not show, nobody can know."""
-    kept = index.now - index.start >= (index.context - 1) * index.block
-    return replace(index, now=index.now[kept], start=index.start[kept])
+    publish(f"pixels/{table}", COLUMNS, rows, {"models": models, "data_hash": store.hash})
 
 
 def imagined_errors(cache: FrameCache, folder: WorldModelFolder, index: WindowIndex) -> Floats:
     """Pixels (W, STEPS) by which the ball is misplaced in what is imagined."""
-    model, errors = folder.model, []
-    for ids in np.array_split(np.arange(len(index)), max(1, len(index) // BATCH)):
-        seen = imagined(cache, model, index, ids)[:, [step - 1 for step in STEPS]]
-        errors.append(misplaced(seen, states(cache, index, ids), folder.probe))
-    return np.concatenate(errors)
 
+    def work(ids: Ints) -> Floats:
+        return misplaced(imagined(cache, folder.model, index, ids)[:, SHOWN], states(cache, index, ids), folder.probe)
 
-def imagined(cache: FrameCache, model: WorldModel, index: WindowIndex, ids: Ints) -> Tensor:
-    """Frames or tokens (W, H, ...) that a model imagines in windows, all at once."""
-    frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
-    past = Past(to_tensor(frames[:, : index.context].numpy()), actions[:, : index.context - 1])
-    return model.rollout(model.observe(past, ids.tolist()), actions[:, None, index.context - 1 :])[:, 0]
+    return in_chunks(work, np.arange(len(index)))
 
 
 def token_errors(cache: FrameCache, folder: WorldModelFolder, index: WindowIndex) -> Floats:
     """The same of the tokens of true frames."""
     assert folder.encoder is not None
-    errors = []
-    for ids in np.array_split(np.arange(len(index)), max(1, len(index) // BATCH)):
-        frames = to_tensor(index.take(cache.frames, ids)[:, index.context :][:, [step - 1 for step in STEPS]])
-        tokens = folder.encoder.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        errors.append(misplaced(tokens, states(cache, index, ids), folder.probe))
-    return np.concatenate(errors)
+    encode = folder.encoder.encode
+
+    def work(ids: Ints) -> Floats:
+        frames = to_tensor(index.take(cache.frames, ids)[:, index.context :][:, SHOWN])
+        tokens = encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        return misplaced(tokens, states(cache, index, ids), folder.probe)
+
+    return in_chunks(work, np.arange(len(index)))
+
+
+def seen_errors(cache: FrameCache, index: WindowIndex) -> dict[str, Floats]:
+    """The same of true frames: the last that is seen, and the one that is to be imagined."""
+    ids = np.arange(len(index))
+    last, true = as_float(to_tensor(index.take(cache.frames, ids)[:, index.context - 1])), followed(cache, index, ids)
+    copied = torch.stack([last] * len(STEPS), 1)
+    found = {"copy last frame": copied, "true frame": true[:, SHOWN]}
+    return {name: misplaced(frames, states(cache, index, ids)) for name, frames in found.items()}
 
 
 def states(cache: FrameCache, index: WindowIndex, ids: Ints) -> Floats:
@@ -113,23 +100,11 @@ def states(cache: FrameCache, index: WindowIndex, ids: Ints) -> Floats:
     return np.asarray(index.take(cache.states, ids)[:, index.context :])
 
 
-def seen_errors(cache: FrameCache, index: WindowIndex) -> dict[str, Floats]:
-    """The same of true frames: the last that is seen, and the one that is to be imagined."""
-    ids = np.arange(len(index))
-    frames, states = index.take(cache.frames, ids)[:, index.context - 1 :], index.take(cache.states, ids)[:, index.context :]
-    shown = as_float(to_tensor(frames))
-    return {
-        "copy last frame": misplaced(shown[:, [0] * len(STEPS)], states),
-        "true frame": misplaced(shown[:, list(STEPS)], states),
-    }
-
-
 def misplaced(seen: Tensor, states: Floats, probe: Link | None = None) -> Floats:
     """Pixels (M, STEPS) between the ball in frames or tokens (M, STEPS, ...) and in the states (M, H, 4) after each step."""
-    true = in_pixels(states[:, [step - 1 for step in STEPS], :2])
-    flat = seen.flatten(0, 1)
-    found = (centres(flat) if seen.ndim == 5 or probe is None else in_pixels(probe(flat).double().numpy())).reshape(true.shape)
-    return np.asarray(np.linalg.norm(found - true, axis=-1))
+    true, flat = in_pixels(states[:, SHOWN, :2]), seen.flatten(0, 1)
+    found = centres(flat) if seen.ndim == 5 or probe is None else in_pixels(probe(flat).double().numpy())
+    return np.asarray(np.linalg.norm(found.reshape(true.shape) - true, axis=-1))
 
 
 def in_pixels(positions: Floats) -> Floats:
@@ -150,18 +125,20 @@ def centres(frames: Tensor) -> Floats:
 
 def coverage(frames: Tensor) -> Tensor:
     """How much of each pixel within the walls the ball covers, f64 (M, h', w'), in frames f32 (M, 3, h, w)."""
-    floor, ball = (float(np.mean(colour)) / 255 for colour in (FLOOR_COLOUR, BALL_COLOUR))
-    inside = frames.mean(1)[:, WALL:-WALL, WALL:-WALL]
-    covered = ((floor - inside) / (floor - ball)).clamp(0, 1).double()
+    covered = ((FLOOR - frames.mean(1)[:, WALL:-WALL, WALL:-WALL]) / (FLOOR - BALL)).clamp(0, 1).double()
     return torch.where(covered < COVERED, 0, covered)
 
 
-def bounces(cache: FrameCache, index: WindowIndex, steps: Sequence[int] = STEPS) -> Flags:
-    """Whether the ball meets a wall, or is kicked, between a window's first frame and that after each of steps, (W, steps)."""
+def turned(cache: FrameCache) -> Flags:
+    """Whether in each step (M,) the ball meets a wall or is kicked: nothing but the push turns it in free flight."""
     pushed, following = push(cache.states, cache.actions)[:, 2:4], np.roll(cache.states, -1, 0)[:, 2:4]
     lengths = np.linalg.norm(pushed, axis=1) * np.linalg.norm(following, axis=1)
-    turned = (pushed * following).sum(1) < (1 - 1e-9) * lengths
-    met = index.take(turned, np.arange(len(index)))
+    return np.asarray((pushed * following).sum(1) < (1 - 1e-9) * lengths)
+
+
+def bounces(cache: FrameCache, index: WindowIndex, steps: Sequence[int] = STEPS) -> Flags:
+    """Whether it does so between a window's first frame and that after each of steps, (W, steps)."""
+    met = index.take(turned(cache), np.arange(len(index)))
     return np.stack([met[:, : index.context - 1 + step].any(1) for step in steps], 1)
 
 
@@ -177,4 +154,4 @@ def told(frames: str, errors: Floats, bounced: Flags) -> list[list[object]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), dict(each.split("=", 1) for each in sys.argv[3:]))
+    main(*sys.argv[1:])

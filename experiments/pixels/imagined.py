@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import ROWS
+from experiments import publish
+from experiments.pixels import windows
 from imagoal.envs import short_name
 from imagoal.envs.store import FrameCache, Ints, Store, WindowIndex, open_cache
-from imagoal.eval.episodes import write_table
-from imagoal.world_model import Past, to_tensor
+from imagoal.world_model import to_tensor
 from imagoal.world_model.models import WorldModelFolder, load
 from imagoal.world_model.readouts import object_size, visible_positions
 from imagoal.world_model.training import split_episodes
@@ -27,8 +27,9 @@ from imagoal.world_model.training import split_episodes
 STEPS, WINDOWS, CHUNK = 8, 1000, 100
 
 
-def main(name: str, data: Path, readouts: str) -> None:
-    folder, lent, store = load(name), load(readouts), Store.open(data)
+def main(name: str, data: str, *reader: str) -> None:
+    readouts = reader[0] if reader else name
+    folder, lent, store = load(name), load(readouts), Store.open(Path(data))
     cache, block = open_cache(store), folder.model.action_block
     index = cache.window_index(folder.model.history, STEPS, block, split_episodes(cache)[1])
     ids = np.random.default_rng(0).integers(0, len(index), WINDOWS)
@@ -37,31 +38,26 @@ def main(name: str, data: Path, readouts: str) -> None:
     size = object_size(store.spec.env)
     parts = {"object cm": away[..., :size], "agent cm": away[..., size:]}
     means = {part: 100 * each.norm(dim=-1).mean(0) for part, each in parts.items() if each.shape[-1]}
-    rows: list[list[object]] = [[step, *(float(each[step]) for each in means.values())] for step in range(STEPS + 1)]
+    rows = [[step, *(float(each[step]) for each in means.values())] for step in range(STEPS + 1)]
     settings = {"model": name, "readouts": readouts, "data_hash": store.hash, "windows": WINDOWS, "action_block": block}
     slug = Path(name).name + (f"-by-{Path(readouts).name}" if readouts != name else "")
-    path = ROWS / f"{short_name(store.spec.env)}/imagined-{slug}.table.json"
-    write_table(path, ["step", *means], rows, settings)
-    for row in rows:
-        print(*(f"{value:6.2f}" if isinstance(value, float) else f"{value:4}" for value in row))
+    publish(f"rows/{short_name(store.spec.env)}/imagined-{slug}", ["step", *means], rows, settings)
 
 
 def errors(
     cache: FrameCache, index: WindowIndex, ids: Ints, folder: WorldModelFolder, lent: WorldModelFolder, positions: Tensor
 ) -> Tensor:
     """Probed minus true positions (M, 1 + STEPS, V) in metres, now and after each imagined step."""
-    assert lent.encoder, "name a model with an encoder and a probe last"
-    assert lent.probe, "name a model with a probe last"
-    model, last = folder.model, index.context - 1
-    frames, actions = (torch.from_numpy(part) for part in cache.windows(index, ids))
-    seen = to_tensor(frames[:, : last + 1].numpy())
-    imagined = model.rollout(model.observe(Past(seen, actions[:, :last]), ids.tolist()), actions[:, None, last:])[:, 0]
-    if model.place == "frame":
+    assert lent.encoder and lent.probe, "name a model with an encoder and a probe last"
+    last = index.context - 1
+    imagined = windows.imagined(cache, folder.model, index, ids)
+    if folder.model.place == "frame":
         imagined = lent.encoder.encode(imagined.flatten(0, 1)).unflatten(0, imagined.shape[:2])
-    path = torch.cat([lent.encoder.encode(seen[:, last])[:, None], imagined], 1)
+    now = to_tensor(index.take(cache.frames, ids)[:, last])
+    path = torch.cat([lent.encoder.encode(now)[:, None], imagined], 1)
     probed = lent.probe(path.flatten(0, 1)).unflatten(0, path.shape[:2])
     return probed - positions[torch.from_numpy(index.rows(ids))[:, last:]]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[-1] if len(sys.argv) > 3 else sys.argv[1])
+    main(*sys.argv[1:])

@@ -19,42 +19,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import RESULTS
-from experiments.pixels.gate import bounces, centres, coverage, in_pixels, known, loaded
-from experiments.pixels.strips import HORIZON, followed, imagined, save
+from experiments import pairs, publish
+from experiments.pixels.gate import bounces, centres, coverage, in_pixels, states
+from experiments.pixels.windows import followed, imagined, in_chunks, known, loaded, save_strips
 from imagoal.envs import Floats
 from imagoal.envs.store import Store, open_cache
-from imagoal.eval.episodes import write_table
-from imagoal.world_model.training import split_episodes
 
-WINDOWS, SHOWN = 256, (1, 4, 8)
+HORIZON, WINDOWS, SHOWN = 8, 256, (1, 4, 8)
 FAINT = 0.25
 """Of the ball's colour: less than that is the grain of a whole picture, whose size is not the ball's."""
 COLUMNS = ["frames", "step", "size px", "dark", "error px", "apart px"]
 
 
-def main(name: str, data: Path, paths: dict[str, str]) -> None:
-    store = Store.open(data)
-    cache, rows = open_cache(store), []
-    models: dict[str, Any] = {label: loaded(path).model for label, path in paths.items()}
-    index = known(cache.window_index(max(model.history for model in models.values()), HORIZON, 1, split_episodes(cache)[1]))
+def main(name: str, data: str, *named: str) -> None:
+    store = Store.open(Path(data))
+    cache = open_cache(store)
+    models: dict[str, Any] = {label: loaded(path).model for label, path in pairs(named).items()}
+    index = known(cache, max(model.history for model in models.values()), HORIZON)
     ids = np.random.default_rng(0).permutation(len(index))[:WINDOWS]
-    shown = followed(cache, index, ids)
-    places = in_pixels(np.asarray(index.take(cache.states, ids)[:, index.context :, :2]))
-    strips = [shown]
-    rows += told("true", shown, places, None)
+    places, strips = in_pixels(states(cache, index, ids)[..., :2]), [followed(cache, index, ids)]
+
+    def painted(model: Any) -> Tensor:
+        return torch.from_numpy(in_chunks(lambda some: imagined(cache, model, index, some), ids))
+
+    rows = told("true", strips[0], places, None)
     for label, model in models.items():
-        first = imagined(cache, model, index, ids)
-        second = imagined(cache, replace(model, draw=1), index, ids) if model.head.random else None
+        first = painted(model)
+        second = painted(replace(model, draw=1)) if model.head.random else None
         rows += told(label, first, places, second)
         strips += [first] if second is None else [first, second]
-    for row in rows:
-        print(*row)
-    settings = {"models": paths, "data_hash": store.hash, "windows": len(ids)}
-    write_table(RESULTS / f"pixels/smear-{name}.table.json", COLUMNS, rows, settings)
+    settings = {"models": pairs(named), "data_hash": store.hash, "windows": len(ids)}
+    publish(f"pixels/smear-{name}", COLUMNS, rows, settings)
     kicked = np.flatnonzero(bounces(cache, index, (HORIZON,))[ids, 0])
-    chosen = int(kicked[0]) if len(kicked) else 0
-    save(f"smear-{name}", [frames[chosen] for frames in strips])
+    save_strips(f"smear-{name}", [frames[kicked[0] if len(kicked) else 0] for frames in strips])
 
 
 def told(label: str, frames: Tensor, places: Floats, again: Tensor | None) -> list[list[object]]:
@@ -83,5 +80,4 @@ def size(covered: Tensor) -> float:
 
 
 if __name__ == "__main__":
-    named = (each.partition("=") for each in sys.argv[3:])
-    main(sys.argv[1], Path(sys.argv[2]), {name: path for name, _, path in named})
+    main(*sys.argv[1:])
