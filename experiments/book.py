@@ -1,163 +1,119 @@
-"""The tables of README.md and docs/pixels.md, made from the committed results.
+"""Every published number: the page, the command that makes its results, and their files.
 
-python -m experiments.book          (rewrites what stands between the markers; a test asks whether it was run)
+python -m experiments.book          (fills the tables of the pages from the results; a test asks whether it was run)
 """
 
 import re
-import statistics
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
-from experiments import ROOT, ROWS, pixel_tables
-from experiments.cells import load, share
+from experiments import RESULTS, ROOT, tables
+from experiments.peers import table as peers
+from experiments.pixels import tables as pixels
 
-PAGES = (ROOT / "README.md", ROOT / "docs/pixels.md")
-BLOCK = re.compile(r"(<!-- table ([\w-]+): python -m experiments.book -->\n).*?(<!-- end of table -->)", re.DOTALL)
+README, PIXELS, PEERS = "README.md", "docs/pixels.md", "docs/peers.md"
+BLOCK = re.compile(r"(<!-- table ([\w-]+): python -m experiments\.book -->\n).*?(<!-- end of table -->)", re.DOTALL)
 """Where a table stands, and which."""
 
-ARMS = ("Reach", "PushEasy", "Push")
-ARM_ROWS = {
-    "oracle-s0": "oracle: true simulator and state",
-    "random-s0": "random actions",
-    "no-op-s0": "no action",
-    "straight-s0": "rule: drive straight at the puck",
-    "mimic-s0": "rule: finger to where the goal picture shows it",
-    "scripted-s0": "scripted expert (sees the state)",
-    "latent-keypoints-s0": "latent on keypoints instead of one learned vector, seed 0",
-    "latent-anywhere-s0": "**latent, from pixels**, goal finger anywhere, seed 0",
-    "oracle-anywhere-s0": "oracle, goal finger anywhere",
-    "mimic-anywhere-s0": "rule: finger to where the goal picture shows it, anywhere",
-    "latent-hidden-s0": "latent, from pixels, arm hidden in the goal picture, seed 0",
-    "latent-slowness-s0": "latent with the distance `slowness`, seed 0",
-    "latent-probe-s0": "latent, distance between linearly probed positions (sees labels), seed 0",
-    "latent-last-s0": "latent, cost of the last imagined step only, seed 0",
-    "simulator-latent-s0": "true simulator, cost between latents (first 60 tasks)",
-    "latent-sigreg-s0": "latent on Ball's kind of encoder (learned with actions), seed 0",
-    "latent-sigreg-anywhere-s0": "the same, goal finger anywhere",
-    "latent-sigreg-hidden-s0": "the same, arm hidden in the goal picture",
-    "latent-generic-s0": "latent on ImageNet features as they are, 4 x 4 tokens, seed 0",
-    "latent-random-s0": "latent on a random encoder, seed 0",
-    "latent-later25-s0": "*goals from data*: latent, from pixels, seed 0",
-    "latent-sigreg-later25-s0": "*goals from data*: latent on Ball's kind of encoder, seed 0",
-    "mimic-later25-s0": "*goals from data*: rule, finger to where the goal picture shows it",
-    "random-later25-s0": "*goals from data*: random actions",
-    "no-op-later25-s0": "*goals from data*: no action",
-}
-"""Those that are there are shown."""
-ENVS = ("Ball", "BallGravity", "BallGust")
-ABLATIONS = {
-    "latent-s0": "as above, seed 0",
-    "latent-mppi-s0": "MPPI instead of CEM, equal evaluations",
-    "latent-euclid-s0": "Euclid's distance between latents instead of slowness",
-    "latent-narrow-s0": "narrow white noise (standard deviation 0.5) and more of it, 64 x 4",
-    "latent-narrow-euclid-s0": "the same with Euclid's distance",
-    "latent-last-s0": "distance after the last imagined step instead of the mean over steps",
-    "latent-probe-s0": "distance between linearly probed positions (sees labels)",
-    "latent-mlp-s0": "predictor `mlp`, which reads what it imagined, instead of `prefix`",
-    "latent-generic-s0": "encoder `generic`: EfficientNet-Lite0, ImageNet weights, 64 principal components",
-    "latent-random-s0": "encoder `random`: the same network, untrained",
-}
+
+@dataclass(frozen=True)
+class Entry:
+    """What is published, and where it comes from.
+
+    Attributes:
+        page: where it stands.
+        table: its name there; "" where prose or a figure quotes the results.
+        command: that makes the results.
+        results: patterns of their files below `experiments/results`, with spaces between.
+        make: the lines of the table.
+    """
+
+    page: str
+    table: str
+    command: str
+    results: str
+    make: Callable[[], list[str]] | None = None
 
 
-def main() -> None:
-    for page in PAGES:
-        page.write_text(filled(page.read_text()))
+BALL, ARM, RUN, PY = "experiments/ball/run", "experiments/arm/run", "experiments/pixels/run", "python -m experiments"
+HEADLINES = " ".join(f"rows/Ball*/{slug}-s?.json" for slug in ("latent", "oracle", "random", "no-op", "scripted"))
+ARMS = "rows/Reach/*.json rows/PushEasy/*.json rows/Push/[lmnors]*-s?.json"
+SAME = "rows/BallGust/pixel_* rows/BallGust/*-quick-s0.json rows/Ball/*-single-frame-s0.json rows/Ball/oracle-quick-s0.json"
+BOOK = (
+    Entry(README, "main", BALL, HEADLINES, tables.main_table),
+    Entry(README, "ablations", f"{BALL} Ball", "rows/Ball/latent-[eglmnpr]*-s0.json", tables.ablation_table),
+    Entry(README, "history", f"{PY}.ball.history_actions", "rows/Ball/history-*.json", tables.history_table),
+    Entry(README, "answer", f"{PY}.pixels.turns ball", "pixels/turns-*.json rows/Ball/latent-s0.json", pixels.answer_table),
+    Entry(README, "arms", ARM, ARMS, tables.arm_table),
+    Entry(README, "", f"{ARM} audit", "rows/Push/gap-*.json rows/Push/audit.table.json"),
+    Entry(README, "", f"{ARM} regret", "rows/Push/regret-*.json"),
+    Entry(README, "", "imagoal diagnose --env push", "rows/Push/diagnose-*.json"),
+    Entry(README, "", f"{PY}.ball.metric", "rows/Ball/metric.table.json"),
+    Entry(README, "", f"{PY}.ball.collapse", "rows/Ball/collapse.table.json"),
+    Entry(README, "", "scripts/demo", "speed/demo.table.json"),
+    Entry(README, "", f"{PY}.speed.frames", "speed/speed.table.json speed/arm-speed.table.json"),
+    Entry(README, "", f"{PY}.speed.tail", "speed/tail.table.json"),
+    Entry(README, "", f"{PY}.speed.budgets", "speed/budgets.table.json"),
+    Entry(README, "", f"{PY}.speed.collocation", "speed/collocation.table.json"),
+    Entry(README, "", f"{PY}.speed.predictors", "speed/predictors.table.json"),
+    Entry(README, "", f"{PY}.speed.predictors precision", "speed/precision.table.json"),
+    Entry(README, "", "imagoal eval --env push --tasks dev --precision bf16", "speed/Push-streaming-*-dev.json"),
+    Entry(README, "", "imagoal eval --env reach --tasks dev --agent-weight 0.25", "speed/Reach-keypoints-*-dev.json"),
+    Entry(README, "", "imagoal bench --env ball --compile --plans 64 --batches 1", "speed/*-compiled.bench.json"),
+    Entry(README, "", "imagoal bench --env ball --budget-ms 33,100 --count 60", "speed/*-budget.bench.json"),
+    Entry(PIXELS, "ball-curves", f"{RUN} ball", "pixels/ball-curves.table.json", partial(pixels.curve_table, "ball")),
+    Entry(PIXELS, "gate", f"{RUN} ball", "pixels/pixel-gate.table.json pixels/again-gate.table.json", pixels.gate_table),
+    Entry(PIXELS, "", f"{RUN} rolled", "pixels/rolled-gate.table.json"),
+    Entry(
+        PIXELS, "ball", f"{RUN} ball", "rows/Ball/pixel_*n-s0.json rows/Ball/copy_last-s0.json",
+        partial(pixels.planned_rows, "Ball", pixels.BALL_ROWS),
+    ),
+    Entry(PIXELS, "push-curves", f"{RUN} push", "pixels/push-curves.table.json", partial(pixels.curve_table, "push")),
+    Entry(
+        PIXELS, "push", f"{RUN} push", "rows/Push/pixel_*-s0.json rows/Push/latent-64x2-s0.json",
+        partial(pixels.planned_rows, "Push", pixels.PUSH_ROWS),
+    ),
+    Entry(PIXELS, "", f"{RUN} push", "rows/Push/again-*.json rows/Push/imagined-*.json"),
+    Entry(PIXELS, "tried", f"{RUN} push", "rows/Push/tried-*.json", pixels.tried_table),
+    Entry(PIXELS, "compared", f"{RUN} mixed", "pixels/push-*-dev.json", pixels.compared_table),
+    Entry(
+        PIXELS, "clock-ball", f"{RUN} clock", "pixels/clock-Ball-*.json rows/Ball/clock-*.json",
+        partial(pixels.clock_table, "Ball", "hold"),
+    ),
+    Entry(
+        PIXELS, "clock-push", f"{RUN} clock", "pixels/clock-Push-*.json rows/Push/clock-*.json",
+        partial(pixels.clock_table, "Push", "final"),
+    ),
+    Entry(PIXELS, "best", f"{RUN} clock", "pixels/clock-*.json", pixels.best_table),
+    Entry(PIXELS, "learning", f"{RUN} learning", "pixels/learning-*.json rows/Ball/learning-*.json", pixels.learning_table),
+    Entry(
+        PIXELS, "factorial", f"{RUN} factorial", "pixels/factorial*.json rows/Ball/factorial-*.json", pixels.factorial_table
+    ),
+    Entry(PIXELS, "questions", f"{RUN} factorial", "pixels/factorial.table.json", pixels.question_table),
+    Entry(PIXELS, "", f"{RUN} factorial", "pixels/pixel-curves.table.json rows/Ball/imagined-*.json"),
+    Entry(PIXELS, "uncertain", f"{RUN} uncertain", f"pixels/smear-*.json {SAME}", pixels.uncertain_table),
+    Entry(PIXELS, "published", f"{PY}.pixels.published", "pixels/published.table.json", pixels.published_table),
+    Entry(PIXELS, "", f"{PY}.pixels.trunks", "pixels/trunks.table.json"),
+    Entry(PIXELS, "", f"{RUN} align", "pixels/align-*.json"),
+    Entry(
+        PIXELS, "distracted", f"{RUN} distracted", "rows/Ball/*-distracted-s0.json pixels/ball-distracted-*-dev.json",
+        partial(pixels.planned_rows, "Ball", pixels.DISTRACTED),
+    ),
+    Entry(PIXELS, "", "imagoal diagnose --env ball --env-options distractors=noise+mover", "rows/Ball/diagnose-*.json"),
+    Entry(PEERS, "", "scripts/bench-peers", "peers/peers.json"),
+)  # fmt: skip
 
 
 def filled(page: str) -> str:
-    """A page with each of its tables made anew."""
-    tables = {
-        "main": main_table,
-        "ablations": ablation_table,
-        "history": history_table,
-        "arms": arm_table,
-    } | pixel_tables.TABLES
-    return BLOCK.sub(lambda found: "\n".join([found[1], *tables[found[2]](), "", found[3]]), page)
-
-
-def main_table() -> list[str]:
-    lines = [
-        "| env | agent | hold % (5 steps in a row) | final % | n | ms per action, median / p90 |",
-        "|---|---|---|---|---|---|",
-    ]
-    for env in ENVS:
-        rows, middle, each = seeds(env, "hold")
-        times = [statistics.median(row["summary"]["latency_ms"]["per_action"][p] for row in rows) for p in ("p50", "p90")]
-        name = f"**latent, from pixels** (median of 3 training seeds: {each})"
-        lines.append(line(env, name, middle, f"{times[0]:.1f} / {times[1]:.1f}"))
-        for slug, name in (
-            ("oracle", "oracle: true simulator and state"),
-            ("random", "random actions"),
-            ("no-op", "no action"),
-        ):
-            row = load(ROWS / env / f"{slug}-s0.json")
-            latency = row["summary"]["latency_ms"]
-            lines.append(line(env, name, row, "{p50:.1f} / {p90:.1f}".format(**latency["per_action"]) if latency else ""))
-    return lines
-
-
-def ablation_table() -> list[str]:
-    lines = ["What each part is worth, on Ball:", "", "| changed | hold % | final % | n |", "|---|---|---|---|"]
-    for slug, name in ABLATIONS.items():
-        row = load(ROWS / "Ball" / f"{slug}.json")
-        success = row["summary"]["success"]
-        lines.append(f"| {name} | {share(success['hold'])} | {share(success['final'])} | {success['hold']['n']} |")
-    return lines
-
-
-def history_table() -> list[str]:
-    rows = load(ROWS / "Ball/history-actions.table.json")["rows"]
-    found = {(history, actions, where): (mean, n) for history, actions, where, mean, _, n in rows}
-    counts = {where: found[("-", "nothing moves", where)][1] for where in ("free flight", "bounce")}
-    lines = [
-        "What velocity and actions are worth: mean error of the ball's position one imagined step ahead, in cm.",
-        "",
-        f"| history | actions | free flight (n = {counts['free flight']}) | at a wall (n = {counts['bounce']}) |",
-        "|---|---|---|---|",
-    ]
-    for history, actions in ((3, "given"), (3, "shuffled"), (1, "given"), (1, "shuffled"), ("-", "nothing moves")):
-        cells = [f"{found[(history, actions, where)][0]:.1f}" for where in ("free flight", "bounce")]
-        frames = {1: "1 frame", 3: "3 frames", "-": ""}[history]
-        lines.append(f"| {frames} | {actions} | {cells[0]} | {cells[1]} |")
-    return lines
-
-
-def seeds(env: str, kind: str) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
-    """The headline rows of all training seeds, the one whose success is their median, and all of them in words."""
-    rows = [load(path) for path in sorted((ROWS / env).glob("latent-s?.json"))]
-    rates = [row["summary"]["success"][kind]["rate"] for row in rows]
-    middle = rows[rates.index(sorted(rates)[len(rates) // 2])]
-    return rows, middle, ", ".join(f"{100 * rate:.1f}" for rate in rates)
-
-
-def arm_table() -> list[str]:
-    lines = [
-        "Reach, PushEasy and Push: at the goal, within 2.5 cm (Reach) or 3 cm, after the last of 30, 20 or 30 steps:",
-        "",
-        "| env | agent | final % | ever % | n | ms per action, median / p90 |",
-        "|---|---|---|---|---|---|",
-    ]
-    for env in ARMS:
-        rows, middle, each = seeds(env, "final")
-        many = f" (median of {len(rows)} training seeds: {each})" if len(rows) > 1 else ""
-        lines.append(arm_line(env, f"**latent, from pixels**{many}", middle))
-        for slug, name in ARM_ROWS.items():
-            path = ROWS / env / f"{slug}.json"
-            if path.exists():
-                lines.append(arm_line(env, name, load(path)))
-    return lines
-
-
-def arm_line(env: str, name: str, row: dict[str, Any]) -> str:
-    success, latency = row["summary"]["success"], row["summary"]["latency_ms"]
-    times = "{p50:.1f} / {p90:.1f}".format(**latency["per_action"]) if latency else ""
-    final, ever = share(success["final"]), 100 * success["ever"]["rate"]
-    return f"| {env} | {name} | {final} | {ever:.1f} | {success['final']['n']} | {times} |"
-
-
-def line(env: str, name: str, row: dict[str, Any], times: str) -> str:
-    success = row["summary"]["success"]
-    return f"| {env} | {name} | {share(success['hold'])} | {share(success['final'])} | {success['hold']['n']} | {times} |"
+    """The text of a page with each of its tables made anew."""
+    text = (ROOT / page).read_text()
+    if page == PEERS:
+        return peers.page(peers.load(RESULTS / "peers/peers.json"))
+    makers = {entry.table: entry.make for entry in BOOK if entry.page == page and entry.make}
+    return BLOCK.sub(lambda found: "\n".join([found[1], *makers[found[2]](), "", found[3]]), text)
 
 
 if __name__ == "__main__":
-    main()
+    for name in (README, PIXELS, PEERS):
+        (ROOT / name).write_text(filled(name))

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments import book
-
 ROOT = Path(__file__).parents[1]
 SET_UP = {"scripts/demo\n", "scripts/test\n"}
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
@@ -46,10 +44,3 @@ def test_quick_demo_stands_in_for_the_demo(tmp_path: Path) -> None:
     folder = tmp_path / "demo-quick"
     assert (folder / "report.html").stat().st_size > 10_000
     assert (folder / "film/plan.webp").stat().st_size > 1_000
-
-
-def test_tables_are_those_of_the_committed_results() -> None:
-    for page in book.PAGES:
-        text = page.read_text()
-        assert len(book.BLOCK.findall(text)) == text.count("<!-- end of table -->") > 0
-        assert book.filled(text) == text, f"{page.name}: run python -m experiments.book"

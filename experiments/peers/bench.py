@@ -1,11 +1,11 @@
 """Our planners and those of other libraries side by side: the same world model, the same process, the same judge.
 
     scripts/bench-peers [--quick] [--rounds N]          (some ten minutes on one core; --quick two, and writes nothing)
-    python -m experiments.peers.bench --table > docs/peers.md  (the tables of the last run)
 
 Equal budgets (on Ball's shipped world model, and for speed alone on a network of the published size), what planners add to
 their cost function, eight problems at once, and each planner's fastest setting that is as good as the field's default budget,
-found by as many trials for everyone. CPU time on one thread. Writes `experiments/results/peers/peers.json`.
+found by as many trials for everyone. CPU time on one thread. Writes `experiments/results/peers/peers.json`, from which
+`python -m experiments.book` makes the page.
 """
 
 import argparse
@@ -32,9 +32,6 @@ PROBLEMS, STEPS = 8, 3
 
 def main() -> None:
     flags = parsed()
-    if flags.table:
-        print(table.page(table.load(PATH)), end="")
-        return
     torch.set_num_threads(1)
     began = time.perf_counter()
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):  # a peer prints after each plan
@@ -53,7 +50,6 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="few rounds, tasks and trials, to see that it runs; writes nothing"
     )
-    parser.add_argument("--table", action="store_true", help="print the tables of the last run")
     flags = parser.parse_args()
     if flags.rounds < 1:
         parser.error(f"--rounds {flags.rounds}; expected 1 or more")

@@ -79,8 +79,8 @@ def page(result: Mapping[str, Any]) -> str:
     """The tables as a page of the docs."""
     return (
         "# Planners side by side\n\n"
-        "Made by `python -m experiments.peers.bench --table` from `experiments/results/peers/peers.json`, which\n"
-        "`scripts/bench-peers` writes. Every trial of every planner stands there.\n\n"
+        "Made by `python -m experiments.book` from `experiments/results/peers/peers.json`, which `scripts/bench-peers`\n"
+        "writes. Every trial of every planner stands there.\n\n"
         f"{markdown(result)}\n"
     )
 

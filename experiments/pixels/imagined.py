@@ -48,7 +48,8 @@ def errors(
     cache: FrameCache, index: WindowIndex, ids: Ints, folder: WorldModelFolder, lent: WorldModelFolder, positions: Tensor
 ) -> Tensor:
     """Probed minus true positions (M, 1 + STEPS, V) in metres, now and after each imagined step."""
-    assert lent.encoder and lent.probe, "name a model with an encoder and a probe last"
+    assert lent.encoder, "name a model with an encoder and a probe last"
+    assert lent.probe, "name a model with a probe last"
     last = index.context - 1
     imagined = windows.imagined(cache, folder.model, index, ids)
     if folder.model.place == "frame":

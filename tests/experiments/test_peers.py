@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import RESULTS, ROOT
+from experiments import ROOT
 from experiments.peers import contenders, problems, table
 from imagoal import files, find
 from imagoal.errors import DataError
@@ -113,11 +113,6 @@ def test_all_rows_of_a_table_have_as_many_cells() -> None:
     for block in table.markdown(result()).split("\n\n"):
         cells = {line.count("|") for line in block.splitlines() if line.startswith("|")}
         assert len(cells) <= 1, block
-
-
-def test_the_page_of_the_docs_is_that_of_the_results() -> None:
-    page = table.page(table.load(RESULTS / "peers/peers.json"))
-    assert page == (ROOT / "docs/peers.md").read_text(), "run python -m experiments.peers.bench --table > docs/peers.md"
 
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
