@@ -11,10 +11,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from experiments import ROOT, ROWS
+from experiments import ROOT, publish
 from imagoal import find
 from imagoal.commands.pretrain import Pretrain
-from imagoal.eval.episodes import write_table
 from imagoal.world_model.disk import Run
 from imagoal.world_model.training import Schedule
 
@@ -26,18 +25,14 @@ STEPS, LR = 1000, 3e-3  # fast enough for the naive objective to come to its end
 
 
 def main(data: Path, runs: Path) -> None:
-    rows = []
+    rows: list[list[object]] = []
     for name in OBJECTIVES:
         schedule = Schedule(steps=STEPS, batch=64, lr=LR)
         Pretrain(data=data, run_dir=runs / name, objective=find.find("objective", name)(), schedule=schedule).run()
         lines = Run(runs / name).metrics()
         rows += [[name, int(line["step"]), line["std"], line["rank"], line["r2"]] for line in lines]
-    write_table(
-        ROWS / "Ball/collapse.table.json",
-        ["objective", "step", "std", "effective rank", "probe R2"],
-        rows,
-        {"steps": STEPS, "lr": LR, "data": str(data)},
-    )
+    columns = ["objective", "step", "std", "effective rank", "probe R2"]
+    publish("rows/Ball/collapse", columns, rows, {"steps": STEPS, "lr": LR, "data": str(data)})
     draw(rows)
 
 
@@ -58,4 +53,4 @@ def draw(rows: list[list[object]]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:]))

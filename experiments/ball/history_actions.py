@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments import ROWS
-from imagoal.envs import DRAG, STEP, SUBSTEPS, push
+from experiments import publish
+from experiments.pixels.gate import turned
 from imagoal.envs.store import FrameCache, Store, WindowIndex, open_cache
-from imagoal.eval.episodes import write_table
 from imagoal.world_model.disk import open_run
 from imagoal.world_model.models import Trained, train_latent
 from imagoal.world_model.predictors.mlp import MLP
@@ -33,7 +32,9 @@ def main(data: Path, encoder_run: Path, runs: Path) -> None:
     cache = open_cache(store)
     encoder = named_encoder(str(encoder_run))
     positions = visible_positions(store.spec.env, cache.states)
-    before, hits = transitions(cache)
+    index, ids = held_out(cache, 1)
+    before = index.now[ids]
+    hits = turned(cache)[before]
     rows: list[list[object]] = []
     for history in (1, 3):
         for actions in ("given", "shuffled"):
@@ -45,7 +46,7 @@ def main(data: Path, encoder_run: Path, runs: Path) -> None:
     rows += lines("-", "nothing moves", (positions[before] - positions[before + 1]).norm(dim=-1).numpy(), hits)
     columns = ["history", "actions", "where", "mean cm", "median cm", "n"]
     config = {"future": FUTURE, "seed": SEED, "encoder_hash": encoder.hash}
-    write_table(ROWS / "Ball/history-actions.table.json", columns, rows, config)
+    publish("rows/Ball/history-actions", columns, rows, config)
 
 
 def lines(history: object, actions: str, errors: np.ndarray, hits: np.ndarray) -> list[list[object]]:
@@ -74,17 +75,6 @@ def held_out(cache: FrameCache, history: int) -> tuple[WindowIndex, np.ndarray]:
     """Windows of `history` frames and the next one, none of which reaches before its episode."""
     index = cache.window_index(history, 1, 1, split_episodes(cache)[1])
     return index, np.flatnonzero(index.now - index.start >= 2)
-
-
-def transitions(cache: FrameCache) -> tuple[np.ndarray, np.ndarray]:
-    """Flat indices of the frames before each held-out transition, and whether the ball hit a wall in it."""
-    index, ids = held_out(cache, 1)
-    before = index.now[ids]
-    velocity = push(cache.states[before], cache.actions[before].astype(np.float64))[:, 2:]
-    seconds = STEP / SUBSTEPS
-    decay = np.exp(-DRAG * seconds * np.arange(1, SUBSTEPS + 1))
-    free = cache.states[before][:, :2] + velocity * decay.sum() * seconds
-    return before, np.any(np.abs(free - cache.states[before + 1][:, :2]) > 1e-6, axis=1)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional as F
 
-import imagoal.envs
-from experiments import ROWS
-from imagoal.envs import RADIUS
-from imagoal.eval.episodes import write_table
+from experiments import publish
+from imagoal.envs import make
+from imagoal.envs.ball import RADIUS
 from imagoal.world_model import to_tensor
 from imagoal.world_model.models import load
 
@@ -28,7 +27,7 @@ def main() -> None:
     line = np.linspace(RADIUS, 1 - RADIUS, SIDE)
     states = np.zeros((PLACES, 4))
     states[:, :2] = np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
-    frames = to_tensor(imagoal.envs.make("ball").render_states(states))
+    frames = to_tensor(make("ball").render_states(states))
     metres = torch.cdist(torch.from_numpy(states[:, :2]), torch.from_numpy(states[:, :2]))
     rows = []
     for name in ("Ball-latent", "BallGravity-latent", "BallGust-latent"):
@@ -39,7 +38,7 @@ def main() -> None:
             correlation = float(spearmanr(distances.flatten()[::37], metres.flatten()[::37])[0])
             rows.append([name, metric, correlation, *landscape(distances)])
     columns = ["world model", "distance", "Spearman", "local minima per goal", "share of places that descend to the goal"]
-    write_table(ROWS / "Ball/metric.table.json", columns, rows, {"side": SIDE})
+    publish("rows/Ball/metric", columns, rows, {"side": SIDE})
 
 
 def landscape(distances: Tensor) -> tuple[float, float]:

@@ -10,9 +10,8 @@ model is the whole training, in all held-out windows: not to be compared with th
 import sys
 from pathlib import Path
 
-from experiments import RESULTS
+from experiments import pairs, publish
 from imagoal import files
-from imagoal.eval.episodes import write_table
 from imagoal.world_model.disk import Run
 
 COLUMNS = ["model", "step", "cpu s", "held-out error, 1 step", "held-out error, last step"]
@@ -20,10 +19,8 @@ COLUMNS = ["model", "step", "cpu s", "held-out error, 1 step", "held-out error, 
 
 def main(table: str, runs: dict[str, str]) -> None:
     rows = [row for name, path in runs.items() for row in curve(name, Path(path))]
-    for row in rows:
-        print(*row)
     settings = {name: files.read_json(Path(path) / "run.json")["config"] for name, path in runs.items()}
-    write_table(RESULTS / f"pixels/{table}.table.json", COLUMNS, rows, {"runs": settings})
+    publish(f"pixels/{table}", COLUMNS, rows, {"runs": settings})
 
 
 def curve(name: str, path: Path) -> list[list[object]]:
@@ -37,4 +34,4 @@ def curve(name: str, path: Path) -> list[list[object]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], dict(each.split("=", 1) for each in sys.argv[2:]))
+    main(sys.argv[1], pairs(sys.argv[2:]))

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments import RESULTS
+from experiments import publish
 from experiments.pixels.first_plans import built_from, first_plan, interval, true_cost
+from experiments.pixels.tables import HEADS, SPACES
 from imagoal.envs import make
-from imagoal.eval.episodes import load_result, write_table
+from imagoal.eval.episodes import load_result
 from imagoal.eval.show import compare
 from imagoal.eval.tasks import choose_tasks
 
 ENV, TASKS = "imagoal/Ball-v0", 100
-SPACES, HEADS = ("pixels", "features", "autoencoder"), ("regression", "diffusion")
 SHIPPED = {"one-vector": "Ball-latent"}
 """A model apart: another encoder and another predictor, so that its difference has more than one reason."""
 QUESTIONS = {
@@ -47,9 +47,7 @@ def main(folder: Path, results: Path, flags: str) -> None:
     rows = [
         [question, a, b, *held(results, a, b), *cost(costs, a, b)] for question, pairs in QUESTIONS.items() for a, b in pairs
     ]
-    for row in rows:
-        print(*(f"{value:8.2f}" if isinstance(value, float) else value for value in row))
-    write_table(RESULTS / "pixels/factorial.table.json", COLUMNS, rows, {"flags": flags, "tasks": TASKS})
+    publish("pixels/factorial", COLUMNS, rows, {"flags": flags, "tasks": TASKS})
 
 
 def model(folder: Path, name: str) -> str:

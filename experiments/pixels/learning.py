@@ -14,20 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import RESULTS
+from experiments import publish
 from imagoal import files
-from imagoal.eval.episodes import load_result, write_table
+from imagoal.eval.episodes import load_result
 from imagoal.world_model.disk import Run
 
 COLUMNS = ["model", "steps", "cpu s", "n", "hold %", "low", "high", "ms per action, p50"]
 
 
 def main(results: Path, model: str, made: list[list[Path]]) -> None:
+    searches = {searched(results, runs[-1]) for runs in made}
     rows = [row(results, model, runs) for runs in made]
-    for each in rows:
-        print(*each)
-    settings = {"searches": sorted({searched(results, runs[-1]) for runs in made})}
-    write_table(RESULTS / f"pixels/learning-{model}.table.json", COLUMNS, rows, settings)
+    publish(f"pixels/learning-{model}", COLUMNS, rows, {"searches": sorted(searches)})
 
 
 def row(results: Path, name: str, runs: list[Path]) -> list[object]:

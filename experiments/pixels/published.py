@@ -13,35 +13,25 @@ and convolutions are computed, as a share of that of plain matrix products of 1,
 plan: samples x iterations x horizon / 64 such steps. Writes `experiments/results/pixels/published.table.json`.
 """
 
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments import RESULTS
-from imagoal.eval.episodes import write_table
+from experiments import publish
+from imagoal.eval.latency import take_turns
 from imagoal.world_model.models import GROUPS, Block, Diffusion, Head, MapModel, Mean, bf16_units, load
 from imagoal.world_model.models.latent import Latent
 from imagoal.world_model.predictors.transformer import Transformer
 
 SEQUENCES, TURNS, SIZE = 64, 5, 1024
-COLUMNS = [
-    "network",
-    "parameters",
-    "places x channels",
-    "network calls per imagined step",
-    "MFLOP per sequence and step",
-    "ms per step of 64, fp32",
-    "ms per step of 64, bf16",
-    "utilisation, fp32",
-    "times LeWM's, fp32",
-]
+COLUMNS = ["network", "parameters", "places x channels", "network calls per imagined step", "MFLOP per sequence and step"]
+COLUMNS += ["ms per step of 64, fp32", "ms per step of 64, bf16", "utilisation, fp32", "times LeWM's, fp32"]
 Step = Callable[[], object]
-Times = dict[tuple[str, str], float]
 ATTENTION = {"depth": 6, "heads": 16, "head_size": 64, "mlp_size": 2048}
 
 
@@ -106,22 +96,19 @@ class Whole(nn.Module):
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    nets = subjects()
-    rate = matmul_rate()
-    spent: dict[tuple[str, str], list[float]] = {}
-    for turn in range(TURNS + 1):
-        for name, (_, _, _, step) in nets.items():
-            for precision in ("fp32", "bf16") if bf16_units() else ("fp32",):
-                began = time.thread_time()
-                with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                    step()
-                spent.setdefault((name, precision), []).extend([time.thread_time() - began] if turn else [])
-    times = {key: 1000 * statistics.median(values) for key, values in spent.items()}
-    rows = [row(name, *nets[name], times, rate) for name in nets]
-    for each in rows:
-        print(*each)
-    settings = {"sequences": SEQUENCES, "gflops_of_matmul": round(rate, 1)}
-    write_table(RESULTS / "pixels/published.table.json", COLUMNS, rows, settings)
+    nets, precisions = subjects(), ("fp32", "bf16") if bf16_units() else ("fp32",)
+    jobs = {f"{name}, {precision}": partial(in_type, nets[name][3], precision) for name in nets for precision in precisions}
+    times = {name: 1000 * median(seconds) for name, seconds in take_turns(jobs, TURNS).items()}
+    left = torch.randn(SIZE, SIZE)
+    rate = 2e-9 * SIZE**3 / median(take_turns({"product": lambda: left @ left}, 8)["product"])
+    rows = [row(name, nets[name], times, rate) for name in nets]
+    publish("pixels/published", COLUMNS, rows, {"sequences": SEQUENCES, "gflops_of_matmul": round(rate, 1)})
+
+
+def in_type(step: Step, precision: str) -> None:
+    """An imagined step."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        step()
 
 
 def subjects() -> dict[str, tuple[int, str, int, Step]]:
@@ -162,14 +149,13 @@ def following(net: nn.Module, head: Head | Mean, history: int, actions: int) -> 
     return lambda: head.follow(net, maps, given, noise)
 
 
-def row(
-    name: str, parameters: int, places: str, calls: int, step: Step, times: dict[tuple[str, str], float], rate: float
-) -> list[object]:
+def row(name: str, about: tuple[int, str, int, Step], times: dict[str, float], rate: float) -> list[object]:
     """Of the table."""
+    parameters, places, calls, step = about
     with FlopCounterMode(display=False) as flops, torch.no_grad():
         step()
-    each, exact, rough = flops.get_total_flops() / SEQUENCES / 1e6, times[name, "fp32"], times.get((name, "bf16"))
-    used, ratio = each * SEQUENCES / exact / rate, exact / times["LeWM, 1 token", "fp32"]
+    each, exact, rough = flops.get_total_flops() / SEQUENCES / 1e6, times[f"{name}, fp32"], times.get(f"{name}, bf16")
+    used, ratio = each * SEQUENCES / exact / rate, exact / times["LeWM, 1 token, fp32"]
     clock = [round(exact, 2), rough and round(rough, 2)]
     return [name, parameters, places, calls, round(each, 3), *clock, round(used, 2), round(ratio, 2)]
 
@@ -177,16 +163,6 @@ def row(
 def size(net: nn.Module) -> int:
     """Parameters."""
     return sum(parameter.numel() for parameter in net.parameters())
-
-
-def matmul_rate() -> float:
-    """GFLOP per second of plain matrix products."""
-    left, seconds = torch.randn(SIZE, SIZE), []
-    for _ in range(9):
-        began = time.thread_time()
-        left @ left
-        seconds.append(time.thread_time() - began)
-    return 2 * SIZE**3 / statistics.median(seconds) / 1e9
 
 
 if __name__ == "__main__":

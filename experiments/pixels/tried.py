@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from experiments import ROWS
+from experiments import publish
 from imagoal.envs import GoalEnv, env_id, make, short_name
-from imagoal.eval.episodes import write_table
 from imagoal.eval.tasks import TaskList, choose_tasks
 from imagoal.planning import correlated
 from imagoal.world_model import Past, to_tensor
@@ -41,11 +40,9 @@ def main(name: str, readouts: str) -> None:
     for step in range(HORIZON):
         for where, some in (("inside", ~beyond[:, step]), ("beyond", beyond[:, step])):
             rows.append([step + 1, where, int(some.sum()), *(100 * away[some, step].mean(0)).tolist()])
-            print(*rows[-1])
-    path = ROWS / f"{short_name(env_id(env))}/tried-{Path(name).name}.table.json"
     settings = {"model": name, "readouts": readouts, "tasks": TASKS, "samples": SAMPLES, "std": STD, "correlation": CORRELATION}
     columns = ["step", "agent", "n", "object cm", "agent cm", "object read cm", "agent read cm"]
-    write_table(path, columns, rows, settings)
+    publish(f"rows/{short_name(env_id(env))}/tried-{Path(name).name}", columns, rows, settings)
 
 
 def errors(

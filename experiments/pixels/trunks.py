@@ -11,9 +11,7 @@ turns; ratios are medians over turns.
 Writes `experiments/results/pixels/trunks.table.json`.
 """
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments import RESULTS
+from experiments import publish
 from imagoal.envs.store import Store, open_cache
-from imagoal.eval.episodes import write_table
+from imagoal.eval.latency import ratio, take_turns
 from imagoal.world_model.models import Maps, Mean, Trunk, TrunkNet, imagining_loss, map_errors
 from imagoal.world_model.training import Windows, split_episodes
 
@@ -33,14 +31,8 @@ BATCH, FRAMES, TURNS = 16, 64, 9
 WIDTHS = (48, 104)
 """Channels of diffusers' U-Net at 16 x 16 and at 8 x 8."""
 RATE = 1.5e-3
-COLUMNS = [
-    "trunk",
-    "parameters",
-    "training step, ratio",
-    "forward of 64 frames, ratio",
-    "steps",
-    "held-out rms, 1 step, % of white",
-]
+COLUMNS = ["trunk", "parameters", "training step, ratio", "forward of 64 frames, ratio", "steps"]
+COLUMNS += ["held-out rms, 1 step, % of white"]
 
 
 class Theirs(nn.Module):
@@ -91,9 +83,8 @@ def main(data: Path, steps: int) -> None:
         learn(net, learned, steps)
         error = 100 * map_errors(net, Mean(), held)["imagined"][0]
         size = sum(parameter.numel() for parameter in net.parameters())
-        rows.append([name, size, *(round(ratio[name], 2) for ratio in ratios), steps, round(error, 3)])
-        print(*rows[-1], flush=True)
-    write_table(RESULTS / "pixels/trunks.table.json", COLUMNS, rows, {"data_hash": store.hash, "steps": steps, "batch": BATCH})
+        rows.append([name, size, *(round(times[name], 2) for times in ratios), steps, round(error, 3)])
+    publish("pixels/trunks", COLUMNS, rows, {"data_hash": store.hash, "steps": steps, "batch": BATCH})
 
 
 def trunks(maps: Maps) -> dict[str, Any]:
@@ -108,13 +99,8 @@ def trunks(maps: Maps) -> dict[str, Any]:
 def compared(nets: dict[str, Any], work: Callable[..., None], batch: tuple[Tensor, Tensor]) -> dict[str, float]:
     """How many times as long as ours each takes."""
     jobs = {name: partial(work, net, torch.optim.AdamW(net.parameters(), lr=0), *batch) for name, net in nets.items()}
-    spent: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(TURNS + 1):
-        for name, job in jobs.items():
-            began = time.thread_time()
-            job()
-            spent[name] += [time.thread_time() - began] if turn else []
-    return {name: statistics.median(b / a for a, b in zip(spent["ours"], times, strict=True)) for name, times in spent.items()}
+    times = take_turns(jobs, TURNS)
+    return {name: ratio(times, name, "ours") for name in jobs}
 
 
 def train_once(net: Any, optimizer: torch.optim.Optimizer, maps: Tensor, actions: Tensor) -> None:

@@ -10,15 +10,16 @@ are CPU time of one thread; the goal is encoded before. Writes `experiments/resu
 
 import statistics
 import sys
-import time
+from functools import partial
 
 import torch
 
-from experiments import RESULTS
+from experiments import publish
 from experiments.pixels.first_plans import COSTS, agent_from, begin, first_plan, plan, short
 from imagoal.envs import make
-from imagoal.eval.episodes import write_table
+from imagoal.eval.latency import take_turns
 from imagoal.eval.tasks import choose_tasks
+from imagoal.world_model import Observation
 from imagoal.world_model.models import bf16_units
 
 TASKS = 12
@@ -33,21 +34,22 @@ def main(name: str) -> None:
     tasks = choose_tasks(env, "dev").first(TASKS)
     models = flags(short(env))
     agents = {model: agent_from(env, tasks, words) for model, words in models.items()}
-    taken: dict[str, list[float]] = {model: [] for model in agents}
-    for index in range(TASKS):
-        for model, agent in agents.items():
-            first_plan(env, agent, tasks, index)
-            seen = begin(env, agent, tasks, index)
-            began = time.thread_time()
-            plan(env, agent, seen)
-            taken[model].append(1000 * (time.thread_time() - began))
+    seen: dict[str, Observation] = {}
+
+    def prepare(model: str, number: int) -> None:
+        first_plan(env, agents[model], tasks, number % TASKS)
+        seen[model] = begin(env, agents[model], tasks, number % TASKS)
+
+    def work(model: str) -> None:
+        plan(env, agents[model], seen[model])
+
+    taken = take_turns({model: partial(work, model) for model in agents}, TASKS, prepare=prepare)
     rows: list[list[object]] = []
     for model, words in models.items():
         ratios = [own / least for own, least in zip(taken[model], taken["latent"], strict=True)]
-        spread = [statistics.median(ratios), min(ratios), max(ratios)]
-        rows.append([model, words, TASKS, statistics.median(taken[model]), *spread])
-        print(*rows[-1])
-    write_table(RESULTS / f"pixels/turns-{short(env)}.table.json", COLUMNS, rows, {"tasks": TASKS})
+        middles = [statistics.median(values) for values in (taken[model], ratios)]
+        rows.append([model, words, TASKS, 1000 * middles[0], middles[1], min(ratios), max(ratios)])
+    publish(f"pixels/turns-{short(env)}", COLUMNS, rows, {"tasks": TASKS})
 
 
 def flags(env: str) -> dict[str, str]:

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import RESULTS
-from imagoal.eval.episodes import load_result, write_table
+from experiments import publish
+from imagoal.eval.episodes import load_result
 from imagoal.eval.show import compare
 
 UNLIMITED = (300, 30)
@@ -33,9 +33,7 @@ def main(folder: Path) -> None:
     rows = [load_result(path) for path in sorted(folder.glob("*/result.json"))]
     unlimited = {row["env"]: row for row in rows if budget(row) == UNLIMITED}
     table = [line(row, unlimited.get(row["env"])) for row in sorted(rows, key=order)]
-    write_table(RESULTS / "speed/budgets.table.json", COLUMNS, table, {"rows": len(table)})
-    for cells in [COLUMNS, *table]:
-        print("  ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells[:-1]))
+    publish("speed/budgets", COLUMNS, table, {"rows": len(table)})
 
 
 def order(row: Mapping[str, Any]) -> tuple[str, int, int]:

@@ -12,15 +12,16 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import RESULTS
+from experiments import publish
 from imagoal.envs import make
-from imagoal.eval.episodes import write_table
+from imagoal.eval.latency import in_turn
 from imagoal.eval.tasks import choose_tasks
 from imagoal.planning import CEM, Collocation, CostFunction, GoalCost, Gradient, ICEMAdam, no_op
 from imagoal.world_model import Observation, Past, to_tensor
@@ -60,13 +61,14 @@ def main() -> None:
     rows: list[list[Any]] = []
     for budget in BUDGETS:
         ready = {name: fitted(planner, budget, tuning) for name, planner in chosen.items()}
-        found = in_turn(ready, reported)
+        found: dict[str, list[Found]] = {name: [] for name in GRIDS}
+        for task, which in in_turn(len(GRIDS), len(reported), 0):
+            name = list(GRIDS)[which]
+            found[name].append(plan(ready[name], reported[task]))
         rows += [row(budget, name, ready[name], found) for name in GRIDS]
-        for line in rows[-len(GRIDS) :]:
-            print("  ".join(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in line), flush=True)
     config = {"horizon": HORIZON, "tasks": TASKS, "tuning tasks": TUNING, "tuned at ms": TUNED_AT}
     grids = {name: {field: list(values) for field, values in grid.items()} for name, (_, grid) in GRIDS.items()}
-    write_table(RESULTS / "speed/collocation.table.json", COLUMNS, rows, config | {"grids": grids})
+    publish("speed/collocation", COLUMNS, rows, config | {"grids": grids})
 
 
 def first_plans(count: int) -> list[CostFunction]:
@@ -101,16 +103,6 @@ def fitted(planner: Any, budget: float, costs: Sequence[CostFunction]) -> Any:
     return replace(planner, iterations=max(1, int((budget - short) / each + lengths[0])))
 
 
-def in_turn(planners: dict[str, Any], costs: Sequence[CostFunction]) -> dict[str, list[Found]]:
-    """The plans of all planners, task by task."""
-    rng = np.random.default_rng(0)
-    found: dict[str, list[Found]] = {name: [] for name in planners}
-    for cost in costs:
-        for name in rng.permutation(list(planners)):
-            found[name].append(plan(planners[name], cost))
-    return found
-
-
 def plan(planner: Any, cost: CostFunction) -> Found:
     idle: Tensor = no_op(1, HORIZON, 2)
     generators = [torch.Generator().manual_seed(0)]
@@ -121,21 +113,12 @@ def plan(planner: Any, cost: CostFunction) -> Found:
 
 
 def row(budget: float, name: str, planner: Any, found: dict[str, list[Found]]) -> list[Any]:
-    mine, shooting = found[name], np.array([each.cost for each in found["gradient"]])
-    costs = np.array([each.cost for each in mine])
+    mine, costs, shooting = found[name], *([each.cost for each in found[one]] for one in (name, "gradient"))
     claims = [each.claimed for each in mine if each.claimed is not None]
-    return [
-        budget,
-        name,
-        ", ".join(f"{field} {getattr(planner, field):g}" for field in GRIDS[name][1]),
-        planner.iterations,
-        float(np.median([each.milliseconds for each in mine])),
-        float(np.median(costs)),
-        float(costs.mean()),
-        float(np.median(claims)) if claims else None,
-        float(costs.mean() / shooting.mean()),
-        float(100 * (costs <= shooting).mean()),
-    ]
+    settings = ", ".join(f"{field} {getattr(planner, field):g}" for field in GRIDS[name][1])
+    figures = [median(each.milliseconds for each in mine), median(costs), mean(costs), median(claims) if claims else None]
+    better = 100 * mean(own <= other for own, other in zip(costs, shooting, strict=True))
+    return [budget, name, settings, planner.iterations, *figures, mean(costs) / mean(shooting), better]
 
 
 if __name__ == "__main__":

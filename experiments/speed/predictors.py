@@ -28,9 +28,9 @@ the tasks, 95 %. Writes `experiments/results/speed/precision.table.json`.
 """
 
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -38,12 +38,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from experiments import RESULTS
+from experiments import publish
 from imagoal.agents import Planning
 from imagoal.commands.eval import Eval
 from imagoal.envs import Floats, GoalEnv, make
 from imagoal.envs.store import Store, open_cache
-from imagoal.eval.episodes import build, write_table
+from imagoal.eval.episodes import build
+from imagoal.eval.latency import ratio, take_turns
 from imagoal.flags import parse
 from imagoal.planning import FINALISTS, CostFunction, GoalCost, Shortlist, no_op
 from imagoal.world_model import Memory, Observation, Past, Predictor, to_tensor
@@ -71,40 +72,28 @@ Unroll = Callable[[Memory, Tensor], object]
 def main(data: Path, runs: Path) -> None:
     torch.set_num_threads(1)
     folders = {name: load_latent(runs / name) for name in NAMES}
-    settings = {
-        "data_hash": Store.open(data).hash,
-        "bf16": list(bf16_units()),
-        "rounds": {"trained": 15, "published": 5},
-    }
+    settings = {"data_hash": Store.open(data).hash, "bf16": list(bf16_units()), "rounds": {"trained": 15, "published": 5}}
     rows = [*trained(folders, errors(data, folders)), *published()]
-    show("predictors", COLUMNS, rows, settings | {"steps": STEPS, "windows": WINDOWS})
+    publish("speed/predictors", COLUMNS, rows, settings | {"steps": STEPS, "windows": WINDOWS})
 
 
-def precision(models: Sequence[str]) -> None:
+def precision(*models: str) -> None:
     """The other table, of models as ENV=MODEL."""
     torch.set_num_threads(1)
     units = list(bf16_units())
     absent: Row = ["not measured", *[None] * (len(REGRETS) - 1)]
     rows = [regrets(*each.split("=", 1)) for each in models] if units else [absent]
-    show("precision", REGRETS, rows, {"bf16": units, "tasks": TASKS, "finalists": FINALISTS})
-
-
-def show(table: str, columns: list[str], rows: list[Row], settings: Mapping[str, object]) -> None:
-    write_table(RESULTS / f"speed/{table}.table.json", columns, rows, settings)
-    for row in [columns, *rows]:
-        print("  ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
+    publish("speed/precision", REGRETS, rows, {"bf16": units, "tasks": TASKS, "finalists": FINALISTS})
 
 
 def trained(folders: Mapping[str, LatentFolder], strayed: Mapping[str, float]) -> list[Row]:
     """Predictors trained on Ball, against the MLP's steps one by one."""
-    networks = {name: folder.model.predictor for name, folder in folders.items()} | mixed_of(folders)
+    networks = both(folders)
     times = [timed({name: (net, net.unroll) for name, net in networks.items()}, count, STEPS, 2, 15) for count in CANDIDATES]
     rows: list[Row] = []
-    for name in networks:
-        settings = folders[name.partition(",")[0]].config["settings"]
-        weights = (
-            f"Ball, {settings['schedule']['steps']} x {settings['schedule']['batch']} windows, {parameters(networks[name])}"
-        )
+    for name, network in networks.items():
+        schedule = folders[name.partition(",")[0]].config["settings"]["schedule"]
+        weights = f"Ball, {schedule['steps']} x {schedule['batch']} windows, {parameters(network)}"
         rows.append([name, weights, *compared(times, name, "mlp"), strayed[name]])
     return rows
 
@@ -114,9 +103,8 @@ def errors(data: Path, folders: Mapping[str, LatentFolder]) -> dict[str, float]:
     store = Store.open(data)
     cache, positions = open_cache(store), visible_positions(store.spec.env, open_cache(store).states)
     latents, held = encode_all(cache, folders["mlp"].encoder), split_episodes(cache)[1]
-    networks = {name: folder.model.predictor for name, folder in folders.items()} | mixed_of(folders)
     off = {}
-    for name, network in networks.items():
+    for name, network in both(folders).items():
         windows = Windows(cache, cache.window_index(network.history, STEPS, 1, held), 0)
         probe = folders[name.partition(",")[0]].probe
         off[name] = 100 * probe_errors(network, probe, windows, latents, positions, 2, WINDOWS)["object"][-1]
@@ -159,16 +147,10 @@ def anew(network: CausalTransformer, memory: Memory, actions: Tensor) -> Tensor:
 def timed(
     jobs: Mapping[str, tuple[Predictor, Unroll]], count: int, steps: int, size: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Milliseconds of CPU time by job and round, after one round that is not counted; all jobs take turns."""
+    """Seconds of CPU time by job and round; all jobs take turns."""
     actions = torch.rand(count, steps, size, generator=Generator().manual_seed(0)) * 2 - 1
-    memories = {name: repeated(network, count, size) for name, (network, _) in jobs.items()}
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(rounds + 1):
-        for name, (_, unroll) in jobs.items():
-            began = time.thread_time()
-            unroll(memories[name], actions)
-            times[name].append(1000 * (time.thread_time() - began))
-    return {name: each[1:] for name, each in times.items()}
+    works = {name: partial(unroll, repeated(network, count, size), actions) for name, (network, unroll) in jobs.items()}
+    return take_turns(works, rounds)
 
 
 def repeated(network: Predictor, count: int, size: int) -> Memory:
@@ -180,15 +162,13 @@ def repeated(network: Predictor, count: int, size: int) -> Memory:
 
 def compared(times: list[dict[str, list[float]]], name: str, other: str) -> list[object]:
     """Medians of milliseconds, and of how many times faster than another in the same round."""
-    ratios = [median(b / a for a, b in zip(each[name], each[other], strict=True)) for each in times]
-    return [*(median(each[name]) for each in times), *ratios]
+    return [*(1000 * median(each[name]) for each in times), *(ratio(each, other, name) for each in times)]
 
 
-def mixed_of(folders: Mapping[str, LatentFolder]) -> dict[str, Predictor]:
-    """The predictors in bf16, where the processor has it."""
-    if not bf16_units():
-        return {}
-    return {f"{name}, bf16": mixed(folder.model.predictor) for name, folder in folders.items()}
+def both(folders: Mapping[str, LatentFolder]) -> dict[str, Predictor]:
+    """The predictors, and where the processor has it the same in bf16."""
+    exact = {name: folder.model.predictor for name, folder in folders.items()}
+    return exact | ({f"{name}, bf16": mixed(network) for name, network in exact.items()} if bf16_units() else {})
 
 
 def parameters(network: Predictor) -> str:
@@ -238,6 +218,6 @@ def shares(losses: Floats) -> Row:
 
 if __name__ == "__main__":
     if sys.argv[1] == "precision":
-        precision(sys.argv[2:])
+        precision(*sys.argv[2:])
     else:
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        main(*map(Path, sys.argv[1:]))

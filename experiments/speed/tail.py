@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import RESULTS, ROOT
-from imagoal.eval.episodes import budget, load_result, write_table
+from experiments import ROOT, ROWS, publish
+from imagoal.eval.episodes import budget, load_result
 
 ENVS = {"ball": "Ball", "reach": "Reach", "push": "Push"}
 PLANS = 662
@@ -25,12 +25,8 @@ COLUMNS = ["env", "planner", "beside", "plans", "p50 ms", "p90 ms", "p99 ms", "p
 
 
 def main() -> None:
-    rows = []
-    for env in ENVS:
-        for beside, more in (("nothing", ()), ("one busy core", ()), ("nothing", ("--compile",))):
-            rows.append(row(env, beside, more))
-            print("  ".join(f"{value:.2f}" if isinstance(value, float) else str(value) for value in rows[-1]), flush=True)
-    write_table(RESULTS / "speed/tail.table.json", COLUMNS, rows, {"plans": PLANS})
+    ways: tuple[tuple[str, Sequence[str]], ...] = (("nothing", ()), ("one busy core", ()), ("nothing", ("--compile",)))
+    publish("speed/tail", COLUMNS, [row(env, *way) for env in ENVS for way in ways], {"plans": PLANS})
 
 
 def row(env: str, beside: str, more: Sequence[str]) -> list[Any]:
@@ -44,8 +40,8 @@ def row(env: str, beside: str, more: Sequence[str]) -> list[Any]:
     times = result["rows"][0]["wall_ms"]["per_plan"]
     setting = budget(result["setting"]["agent"]["planner"])
     ratio = times["p99"] / times["p50"]
-    measured = [*(times[name] for name in ("p50", "p90", "p99")), ratio]
-    return [env, setting, beside, result["rows"][0]["n"], *measured, result["provenance"]["weights_hash"], *success(env)]
+    measured = [times["p50"], times["p90"], times["p99"], ratio, result["provenance"]["weights_hash"]]
+    return [env, setting, beside, result["rows"][0]["n"], *measured, *success(env)]
 
 
 def bench(env: str, more: Sequence[str]) -> dict[str, Any]:
@@ -59,9 +55,9 @@ def bench(env: str, more: Sequence[str]) -> dict[str, Any]:
 
 def success(env: str) -> list[Any]:
     """In percent, of the row that the shipped weights come from, and its file."""
-    path = f"experiments/results/rows/{ENVS[env]}/latent-s0.json"
-    result = load_result(ROOT / path)
-    return [100 * result["summary"]["success"][result["protocol"]["headline"]]["rate"], path]
+    path = ROWS / ENVS[env] / "latent-s0.json"
+    result = load_result(path)
+    return [100 * result["summary"]["success"][result["protocol"]["headline"]]["rate"], str(path.relative_to(ROOT))]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import experiments
 from experiments.speed import predictors
 
 
@@ -24,6 +25,6 @@ def test_an_interval_holds_its_estimate_and_closes_where_all_tasks_agree() -> No
 
 def test_without_a_unit_for_bf16_the_table_says_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(predictors, "bf16_units", lambda: ())
-    monkeypatch.setattr(predictors, "RESULTS", tmp_path)
-    predictors.precision(["ball=nowhere"])
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    predictors.precision("ball=nowhere")
     assert '"not measured"' in (tmp_path / "speed/precision.table.json").read_text()
