@@ -12,6 +12,8 @@ Nothing is imported before it is used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from imagoal.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from imagoal.agents import Pace
     from imagoal.envs import make
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from imagoal.eval.explain import AuditSetting, audit
     from imagoal.eval.latency import Budgets, Timing, bench
     from imagoal.planning import Over
-
-__version__ = "0.1.0"
 
 _PLACES = {
     "agents": ("Pace",),

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from imagoal import __version__, find
+from imagoal import find
 from imagoal.errors import ImagoalError, ResourceError
+from imagoal.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:

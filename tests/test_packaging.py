@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ["agents", "envs", "eval", "planning", "world_model"]
+FOLDERS = {name: name for name in ("agents", "envs", "eval", "planning", "world_model")}
+FOLDERS["results"] = "experiments/results/rows"
+"""Where each part of imagoal lies in the repository."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MB = 1_000_000
 
@@ -35,14 +37,16 @@ def listed() -> list[str]:
 def shipped(listed: list[str]) -> dict[str, str]:
     """Where each shipped file is to be in the wheel: the folders become parts of imagoal, the links in it vanish."""
     own = {name: name for name in listed if name.startswith("imagoal/") and not (ROOT / name).is_symlink()}
-    return own | {name: f"imagoal/{name}" for name in listed if name.split("/")[0] in FOLDERS}
+    for part, folder in FOLDERS.items():
+        own |= {name: f"imagoal/{part}{name.removeprefix(folder)}" for name in listed if name.startswith(f"{folder}/")}
+    return own
 
 
 @pytest.fixture(scope="module")
 def wheel(listed: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names in the wheel, built from a copy, since building leaves traces."""
     copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("wheel")
-    for name in [*shipped(listed), *(f"imagoal/{folder}" for folder in FOLDERS), "pyproject.toml", "README.md", "LICENSE"]:
+    for name in [*shipped(listed), *(f"imagoal/{part}" for part in FOLDERS), "pyproject.toml", "README.md", "LICENSE"]:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name, follow_symlinks=False)
     command = [
@@ -71,7 +75,11 @@ def test_the_wheel_holds_every_shipped_file_and_no_other(wheel: list[str], liste
 
 
 def test_the_wheel_holds_what_is_no_code(wheel: list[str]) -> None:
-    assert {"imagoal/py.typed", "imagoal/eval/tasks/Ball-test.npz", "imagoal/eval/results/Ball/oracle-s0.json"} <= set(wheel)
+    assert {
+        "imagoal/py.typed",
+        "imagoal/eval/tasks/Ball-test.npz",
+        "imagoal/results/Ball/oracle-s0.json",
+    } <= set(wheel)
     assert len([name for name in wheel if name.endswith((".dist-info/METADATA", ".dist-info/licenses/LICENSE"))]) == 2
 
 
@@ -82,10 +90,13 @@ def test_nothing_but_imagoal_lands_at_the_top(wheel: list[str]) -> None:
 
 
 def test_every_folder_with_an_init_is_a_package() -> None:
-    found = {path.parent for top in FOLDERS for path in (ROOT / top).rglob("__init__.py")}
-    names = {f"imagoal.{'.'.join(folder.relative_to(ROOT).parts)}" for folder in found}
+    names = {
+        ".".join(["imagoal", part, *path.parent.relative_to(ROOT / folder).parts])
+        for part, folder in FOLDERS.items()
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == names | {"imagoal", "imagoal.commands"}
-    assert set(PROJECT["tool"]["setuptools"]["package-dir"]) == {f"imagoal.{folder}" for folder in FOLDERS}
+    assert PROJECT["tool"]["setuptools"]["package-dir"] == {f"imagoal.{part}": folder for part, folder in FOLDERS.items()}
 
 
 def test_every_folder_with_code_has_an_init(listed: list[str]) -> None:
@@ -96,16 +107,15 @@ def test_every_folder_with_code_has_an_init(listed: list[str]) -> None:
 def test_the_links_are_relative_links_in_git() -> None:
     entries = [entry.split("\t") for entry in git("ls-files", "-z", "--stage", "imagoal")]
     links = {name: meta.split()[1] for meta, name in entries if meta.startswith("120000")}
-    assert set(links) == {f"imagoal/{folder}" for folder in FOLDERS}
-    for folder in FOLDERS:
-        target = subprocess.run(
-            ["git", "cat-file", "blob", links[f"imagoal/{folder}"]], cwd=ROOT, capture_output=True, check=True
-        )
+    assert set(links) == {f"imagoal/{part}" for part in FOLDERS}
+    for part, folder in FOLDERS.items():
+        command = ["git", "cat-file", "blob", links[f"imagoal/{part}"]]
+        target = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
         assert target.stdout.decode() == f"../{folder}"
 
 
 def test_git_ignores_nothing_that_is_shipped() -> None:
-    files = [path for top in [*FOLDERS, "imagoal/commands"] for path in (ROOT / top).rglob("*") if path.is_file()]
+    files = [path for top in [*FOLDERS.values(), "imagoal/commands"] for path in (ROOT / top).rglob("*") if path.is_file()]
     files += [path for path in (ROOT / "imagoal").glob("*") if path.is_file()]
     names = [str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts]
     assert len(names) > 80

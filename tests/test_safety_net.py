@@ -21,7 +21,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-WEIGHTS, RESULTS, MEASURED = ROOT / "world_model/weights", ROOT / "eval/results", ROOT / "benchmarks/results"
+WEIGHTS, RESULTS = ROOT / "world_model/weights", ROOT / "experiments/results"
 GOLDEN = ROOT / "tests/golden/actions.json"
 
 
@@ -80,12 +80,12 @@ UNTRAINED_ROWS = 46
 """Rows whose agents need no trained world model, those in `MOVED` included, at least."""
 
 FILES = {
-    ("eval", "imagoal.result/1"): 145,
-    ("eval", "imagoal.table/1"): 27,
-    ("benchmarks", "imagoal.result/1"): 12,
-    ("benchmarks", "imagoal.table/1"): 33,
-    ("benchmarks", "imagoal.bench/1"): 5,
-    ("benchmarks", "imagoal.peers/1"): 1,
+    ("rows", "imagoal.result/1"): 145,
+    ("rows", "imagoal.table/1"): 27,
+    ("others", "imagoal.result/1"): 12,
+    ("others", "imagoal.table/1"): 33,
+    ("others", "imagoal.bench/1"): 5,
+    ("others", "imagoal.peers/1"): 1,
 }
 """How many there are of each schema, at least."""
 
@@ -143,7 +143,9 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @cache
 def rows() -> dict[str, dict[str, Any]]:
     """Committed rows by env and name."""
-    found = {f"{path.parent.name}/{path.stem}": json.loads(path.read_text()) for path in sorted(RESULTS.rglob("*.json"))}
+    found = {
+        f"{path.parent.name}/{path.stem}": json.loads(path.read_text()) for path in sorted((RESULTS / "rows").rglob("*.json"))
+    }
     return {name: row for name, row in found.items() if row["schema"] == "imagoal.result/1"}
 
 
@@ -245,15 +247,14 @@ def test_flags_of_rows_without_a_trained_model_ask_for_the_agents_in_them() -> N
 def test_every_committed_file_is_read() -> None:
     """Results, whole by their own hash; tables, as wide everywhere as their columns; of everything as much as there was."""
     counts = dict.fromkeys(FILES, 0)
-    for folder in (RESULTS, MEASURED):
-        for path in folder.rglob("*.json"):
-            content = json.loads(path.read_text())
-            counts[folder.parent.name, content["schema"]] += 1
-            if content["schema"] == "imagoal.result/1":
-                assert inside().load(path) == content
-            if content["schema"] == "imagoal.table/1":
-                assert {len(row) for row in content["rows"]} == {len(content["columns"])}, path
-            assert path.name.endswith(".table.json") == (content["schema"] == "imagoal.table/1")
+    for path in RESULTS.rglob("*.json"):
+        content = json.loads(path.read_text())
+        counts["rows" if (RESULTS / "rows") in path.parents else "others", content["schema"]] += 1
+        if content["schema"] == "imagoal.result/1":
+            assert inside().load(path) == content
+        if content["schema"] == "imagoal.table/1":
+            assert {len(row) for row in content["rows"]} == {len(content["columns"])}, path
+        assert path.name.endswith(".table.json") == (content["schema"] == "imagoal.table/1")
     assert {kind: count for kind, count in counts.items() if count < FILES[kind]} == {}
 
 

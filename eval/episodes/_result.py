@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from imagoal import __version__, files, find
+from imagoal import files, find
 from imagoal.envs import GoalEnv, env_id
 from imagoal.errors import DataError
 from imagoal.eval.episodes._run import EpisodeResult
 from imagoal.eval.tasks import Protocol
+from imagoal.version import __version__
 
 SCHEMA = "imagoal.result/1"
 SHARD_SCHEMA = "imagoal.shard/1"
@@ -126,7 +127,10 @@ def hardware() -> str:
 
 def command() -> str:
     """The command line that is running, as a user would type it."""
-    program = ["imagoal"] if Path(sys.argv[0]).name in {"imagoal", "__main__.py"} else ["python", sys.argv[0]]
+    script, root = Path(sys.argv[0]), find.folder("eval").resolve().parent
+    program = ["imagoal"] if script.name in {"imagoal", "__main__.py"} else ["python", str(script)]
+    if script.is_absolute() and script.is_relative_to(root / "experiments"):
+        program[1:] = ["-m", ".".join(script.relative_to(root).with_suffix("").parts)]
     return shlex.join([*program, *sys.argv[1:]])
 
 

@@ -178,7 +178,7 @@ def verdict(figures: Sequence[Figure], tolerance: float) -> tuple[bool, str]:
 
     An object that a linear probe misses by more than a third of the tolerance is not in the latents as a planner needs it. On
     Push that is 1 cm: the encoders on which planning succeeds are at 0.13 and 0.71, global ImageNet components at 1.30
-    (`eval/results/Push/diagnose-*.table.json`). The others ask of the best distance that needs no labels that it leads to a
+    (`experiments/results/rows/Push/diagnose-*`). The others ask of the best distance that needs no labels that it leads to a
     goal at all; an untrained encoder misses them.
 
     Args:

@@ -12,6 +12,7 @@ import torch
 from imagoal.errors import UsageError
 from imagoal.eval.episodes import EpisodeResult, latency, rate, run_tasks
 from imagoal.eval.latency._loop import Subject
+from imagoal.eval.latency._turns import in_turn
 from imagoal.planning import Planner
 from imagoal.progress import Progress
 
@@ -43,15 +44,14 @@ def under_budgets(what: Subject, budgets: Budgets, threads: int, seed: int) -> l
         UsageError: there are fewer tasks.
     """
     tasks = what.tasks.first(budgets.count)
-    ordered, rng = sorted(budgets.milliseconds), np.random.default_rng(seed)
+    ordered = sorted(budgets.milliseconds)
     agents = [what.agent(what.env, _limited(what, each, budgets.most_iterations)) for each in ordered]
     episodes: list[list[EpisodeResult]] = [[] for _ in ordered]
     torch.set_num_threads(threads)
     with Progress("episodes", total=len(ordered) * len(tasks)) as progress:
-        for index in range(len(tasks)):
-            for which in rng.permutation(len(ordered)):
-                episodes[which] += run_tasks(what.env_maker, agents[which], tasks, [index], what.steps)
-                progress.advance()
+        for index, which in in_turn(len(ordered), len(tasks), seed):
+            episodes[which] += run_tasks(what.env_maker, agents[which], tasks, [index], what.steps)
+            progress.advance()
     every = what.planning.pace.replan_every
     return [_row(each, every, found) for each, found in zip(ordered, episodes, strict=True)]
 

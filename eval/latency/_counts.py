@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from imagoal.agents import Agent, Decision
 from imagoal.eval.latency._loop import Subject
 from imagoal.eval.latency._machine import fair_clock
+from imagoal.eval.latency._turns import take_turns
 from imagoal.planning import CostFunction, PathCost, Plan, Planner, Shortlist, Wrapped
 from imagoal.world_model import Observation, WorldModel
 
@@ -154,15 +154,9 @@ def overhead(problem: Problem, threads: int, rounds: int, seed: int) -> float | 
     if problem.planner.needs == "path":
         return None
     torch.set_num_threads(threads)
-    clock, rng = fair_clock(threads), np.random.default_rng(seed)
-    runs, seconds = (problem.search, problem.bare), np.empty((rounds + 1, 2))
-    for line in seconds:
-        for which in rng.permutation(2):
-            began = clock()
-            runs[which]()
-            line[which] = clock() - began
-    search, bare = (median(column) for column in seconds[1:].T.tolist())  # the first round warms up
-    return float(search / bare) if bare else None
+    seconds = take_turns({"search": problem.search, "bare": problem.bare}, rounds, seed, fair_clock(threads))
+    search, bare = (median(times) for times in seconds.values())
+    return search / bare if bare else None
 
 
 @contextmanager

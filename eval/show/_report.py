@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from imagoal import __version__, find
+from imagoal import find
 from imagoal.eval._html import Node, node, page
 from imagoal.eval.episodes import ROLES
 from imagoal.eval.show._filmstrip import Filmstrip, read_filmstrip
 from imagoal.eval.show._plots import latency, milliseconds, success
 from imagoal.eval.show._row import KINDS, Rate, Row, Setting
 from imagoal.eval.show._sources import Table, read_results
+from imagoal.version import __version__
 
-SHIPPED = find.folder("eval") / "results"
+SHIPPED = find.folder("results")
 """The committed results."""
 
 INTRODUCTION = (

@@ -23,7 +23,7 @@ LITTLE = "--planner.num-samples 4 --planner.num-elites 2 --planner.iterations 1 
 """A search for the quick demo, where a diffusion model is slow."""
 
 LEARNING = "--predictor prefix --predictor.depth 2 --future 8 --schedule.lr 2e-3"
-"""What the predictors that ship for Ball were trained with, see `benchmarks/ball`."""
+"""What the predictors that ship for Ball were trained with, see `experiments/ball/run`."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Demo:
 
     def _collect(self, folder: Path) -> None:
         from imagoal.commands.collect import Collect
-        from imagoal.envs.store import Collecting
 
         episodes, workers = (40, 1) if self.quick else (1000, min(2, cpus()))
-        Collect(data=folder / "data", episodes=episodes, setting=Collecting(workers, self.seed)).run()
+        words = ["--data", str(folder / "data"), "--episodes", str(episodes), "--workers", str(workers)]
+        flags.parse(Collect, [*words, "--seed", str(self.seed)], "imagoal collect").run()
 
     def _pretrain(self, folder: Path) -> None:
         from imagoal.commands.pretrain import Pretrain
@@ -115,7 +115,7 @@ class Demo:
         committed = [load_result(path) for path in sorted((SHIPPED / "Ball").glob("*-s?.json"))]
         chosen = [row for row in committed if row["role"] not in {"ablation", "gap"} and not row["env_options"]]
         print(f"\nLive: the first n test tasks, too few for more than a look; fewer where planning is slow.\n\n{table(live)}")
-        print("\nCommitted in eval/results/Ball: the first n test tasks, of 200; the report has the ablations as well.")
+        print("\nCommitted in experiments/results/rows/Ball: the first n of 200 test tasks; the report has the ablations too.")
         print(f"\n{table(chosen)}")
         print("\n* sees the true state. Times are per action, one thread. Intervals are Wilson's, 95 %.")
 

@@ -4,28 +4,15 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
+from experiments import ROOT
+from experiments.peers import contenders, problems, table
 from imagoal import files, find
 from imagoal.errors import DataError
-
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "benchmarks"
-
-
-def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A script of benchmarks, which finds those beside it as it does when it is run."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module(name)
-
-
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return script("peers_table", monkeypatch)
 
 
 def row(planner: str, gap: float, ms: float, default: bool = False) -> dict[str, Any]:
@@ -44,24 +31,24 @@ ROWS = [
 ]
 
 
-def test_gap_is_the_share_of_the_references_gain_that_is_missed(table: ModuleType) -> None:
+def test_gap_is_the_share_of_the_references_gain_that_is_missed() -> None:
     assert table.gap(3.0, 5.0, 3.0) == 0
     assert table.gap(5.0, 5.0, 3.0) == 1
     assert table.gap(2.5, 5.0, 3.0) == -0.25  # better than the reference
     assert table.gap(float("nan"), 5.0, 3.0) == 1
 
 
-def test_fastest_good_trial_is_chosen_and_else_the_best(table: ModuleType) -> None:
+def test_fastest_good_trial_is_chosen_and_else_the_best() -> None:
     assert table.choose([0.5, 0.01, 0.0], [1.0, 2.0, 3.0], 0.01) == 1
     assert table.choose([0.5, 0.03, 0.02], [1.0, 2.0, 3.0], 0.01) == 2
 
 
-def test_ratio_is_taken_within_rounds(table: ModuleType) -> None:
+def test_ratio_is_taken_within_rounds() -> None:
     """A round in which all took ten times as long changes nothing."""
     assert table.times_as_fast([2.0, 20.0, 2.0], [1.0, 10.0, 1.0]) == 2
 
 
-def test_headline_leaves_out_what_missed_the_limit_and_the_default(table: ModuleType) -> None:
+def test_headline_leaves_out_what_missed_the_limit_and_the_default() -> None:
     found = table.headline(ROWS, 0.01)
     assert (found["ours"], found["peer"]) == ("imagoal CEM", "peer A")
     assert found["default_by_ours"] == 30
@@ -69,14 +56,14 @@ def test_headline_leaves_out_what_missed_the_limit_and_the_default(table: Module
     assert found["peer_by_ours"] == 2
 
 
-def test_a_gap_that_was_luck_does_not_count_both_times(table: ModuleType) -> None:
+def test_a_gap_that_was_luck_does_not_count_both_times() -> None:
     lucky = [{**each, "gap_again": 0.02} if each["planner"] == "imagoal CEM" else each for each in ROWS]
     assert table.headline(lucky, 0.01)["ours"] == "imagoal CEM"
     both = table.headline(lucky, 0.01, again=True)
     assert (both["ours"], both["peer"], both["peer_by_ours"]) == (None, "peer A", None)
 
 
-def test_headline_without_a_good_row_of_ours(table: ModuleType) -> None:
+def test_headline_without_a_good_row_of_ours() -> None:
     found = table.headline(ROWS[1:], 0.01)
     assert found["ours"] is None
     assert found["default_by_ours"] is None
@@ -108,7 +95,7 @@ def result() -> dict[str, Any]:
     }
 
 
-def test_tables_name_processor_peers_and_every_row(table: ModuleType) -> None:
+def test_tables_name_processor_peers_and_every_row() -> None:
     text = table.markdown(result())
     assert text.startswith("a processor; one thread, CPU time")
     assert "torchrl 0.14.1" in text
@@ -122,41 +109,34 @@ def test_tables_name_processor_peers_and_every_row(table: ModuleType) -> None:
     )
 
 
-def test_all_rows_of_a_table_have_as_many_cells(table: ModuleType) -> None:
+def test_all_rows_of_a_table_have_as_many_cells() -> None:
     for block in table.markdown(result()).split("\n\n"):
         cells = {line.count("|") for line in block.splitlines() if line.startswith("|")}
         assert len(cells) <= 1, block
 
 
-def test_the_page_of_the_docs_is_that_of_the_results(table: ModuleType) -> None:
-    page = table.page(table.load(FOLDER / "results/peers.json"))
-    assert page == (ROOT / "docs/peers.md").read_text(), "run python benchmarks/peers.py --table > docs/peers.md"
-
-
-def test_a_file_of_another_schema_is_refused(table: ModuleType, tmp_path: Path) -> None:
+def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
     files.write_json(tmp_path / "other.json", {"schema": "imagoal.table/1"})
     with pytest.raises(DataError, match=r"no file of imagoal\.peers/1; make it with scripts/bench-peers"):
         table.load(tmp_path / "other.json")
 
 
-def test_every_planner_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    contenders = script("peers_contenders", monkeypatch)
+def test_every_planner_takes_part() -> None:
     made = {type(kind.make(kind.cold[0], 4).planner).__name__.lower() for kind in contenders.OURS}
     named = {entry.class_name.lower() for entry in find.entries("planner").values()}
     assert made == named
 
 
-def test_our_grids_are_of_twelve_trials_that_a_planner_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in script("peers_contenders", monkeypatch).OURS:
+def test_our_grids_are_of_twelve_trials_that_a_planner_accepts() -> None:
+    for kind in contenders.OURS:
         for trials in (kind.cold, kind.warm):
             assert len(set(trials)) == 12, kind.name
             for setting in trials:
                 kind.make(setting, 8)  # raises for a setting out of range
 
 
-def test_flat_steps_add_up_to_the_cost_of_whole_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flat_steps_add_up_to_the_cost_of_whole_plans() -> None:
     """What planners with a rollout of their own see is the same problem."""
-    problems = script("peers_problems", monkeypatch)
     agent = problems.Chronicle(problems.shipped(problems.CEM(horizon=4, num_samples=8, num_elites=2, iterations=1)).planning)
     problems.run_tasks(lambda: problems.make("ball"), agent, problems.choose_tasks(problems.make("ball"), "dev"), [0, 1], 2)
     problem = agent.problems[-1]
@@ -175,9 +155,8 @@ def test_flat_steps_add_up_to_the_cost_of_whole_plans(monkeypatch: pytest.Monkey
 def test_without_the_peers_it_says_how_to_get_them() -> None:
     if importlib.util.find_spec("torchrl"):
         pytest.skip("the peers are installed here")
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / "peers.py"), "--quick"], capture_output=True, text=True, check=False, timeout=120
-    )
+    command = [sys.executable, "-m", "experiments.peers.bench", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("run scripts/bench-peers, which makes it")
     assert len(done.stderr.strip().splitlines()) == 1

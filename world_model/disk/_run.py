@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import imagoal
 from imagoal import files
 from imagoal.errors import DataError, UsageError
+from imagoal.version import __version__
 from imagoal.world_model.disk._folder import put_tensors, read_folder, remove_folder, understood, write_folder
 
 SCHEMA = "imagoal.checkpoint/1"
@@ -106,7 +106,7 @@ def open_run(path: Path, command: str, config: Mapping[str, Any], parents: Mappi
         DataError: the folder was made with other settings or from other data.
         ResourceError: another process holds it.
     """
-    asked = {"command": command, "config": dict(config), "parents": dict(parents), "version": imagoal.__version__}
+    asked = {"command": command, "config": dict(config), "parents": dict(parents), "version": __version__}
     with files.lock(path):
         record = path / "run.json"
         new = not record.exists()

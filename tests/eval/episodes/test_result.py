@@ -16,7 +16,7 @@ from imagoal.eval.episodes._run import EpisodeResult
 from imagoal.eval.episodes._summary import summarise
 from imagoal.eval.tasks import Protocol, TaskList, frozen_tasks, load_tasks
 
-RESULTS = find.folder("eval") / "results"
+RESULTS = find.folder("results")
 COMMITTED = sorted(path for path in RESULTS.glob("*/*.json") if not path.name.endswith(".table.json"))
 PROTOCOL = Protocol("house", "tasks", "test", 40, 0.06, 5, "hold")
 
@@ -133,7 +133,9 @@ def test_the_command_is_what_a_user_would_type(monkeypatch: pytest.MonkeyPatch) 
 
     assert command("/usr/bin/imagoal", "eval", "--run", "my runs/x") == "imagoal eval --run 'my runs/x'"
     assert command("/site-packages/imagoal/__main__.py", "eval") == "imagoal eval"
-    assert command("benchmarks/speed.py", "3") == "python benchmarks/speed.py 3"
+    assert command("mine/speed.py", "3") == "python mine/speed.py 3"
+    script = RESULTS.resolve().parents[1] / "speed/tail.py"
+    assert command(str(script), "3") == "python -m experiments.speed.tail 3"
 
 
 def test_there_are_committed_results() -> None:

@@ -12,7 +12,7 @@ from imagoal.errors import DataError
 from imagoal.eval.episodes import load_result, paired_difference
 from imagoal.eval.show._compare import Comparison, compare
 
-BALL = find.folder("eval") / "results/Ball"
+BALL = find.folder("results") / "Ball"
 
 
 def made(marks: str, trivial: str = "", **changes: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from imagoal.eval.show._filmstrip import read_filmstrip
 from imagoal.eval.show._report import report
 from imagoal.eval.show._sources import read_results
 
-SHIPPED = find.folder("eval") / "results"
+SHIPPED = find.folder("results")
 HOSTILE = '<script>alert("1")</script>'
 
 

@@ -119,7 +119,7 @@ def test_lists_from_the_sampler_have_files_and_protocols_as_ever(ball: GoalEnv, 
     with np.load(tmp_path / "tasks.npz") as data:
         assert set(data.files) == {"seeds", "starts", "goals", "goal_images", "difficulties", "env", "split"}
     assert load_tasks(tmp_path / "tasks.npz").origin == SAMPLER == frozen_tasks(ball, "test").origin
-    for path in (find.folder("eval") / "results").glob("Ball*/*-s?.json"):
+    for path in find.folder("results").glob("Ball*/*-s?.json"):
         found = load_result(path)
         env, count = make(found["env"], found["env_options"]), len(found["episodes"])
         assert house_protocol(env, frozen_tasks(env, "test").first(count)).hash == found["protocol"]["hash"], path

@@ -32,7 +32,7 @@ def test_a_shipped_model_is_that_of_a_committed_row(name: str) -> None:
     """Of a headline, if it is a latent one."""
     env, _, kind = name.partition("-")
     assert load(name).config["env"] == f"imagoal/{env}-v0"
-    rows = [json.loads(path.read_text()) for path in sorted((ROOT / "eval/results" / env).glob(f"{kind}-s?.json"))]
+    rows = [json.loads(path.read_text()) for path in sorted((ROOT / "experiments/results/rows" / env).glob(f"{kind}-s?.json"))]
     role = "headline" if kind == "latent" else "baseline"
     vouched = {row["provenance"]["weights_hash"] for row in rows if row["role"] == role}
     assert weights_hash(locate(name)) in vouched

@@ -1,0 +1,3 @@
+"""The version of imagoal. A leaf."""
+
+__version__ = "0.1.0"
