@@ -11,7 +11,7 @@ from torch import Tensor
 from imagoal.agents._types import Decision, Planning
 from imagoal.envs import GoalEnv
 from imagoal.errors import UsageError
-from imagoal.planning import Finals, GoalCost, Plan, check_needs, no_op, propose
+from imagoal.planning import GoalCost, Plan, Rescoring, check_needs, no_op, propose
 from imagoal.world_model import Observation, Past, State, shows_paths
 from imagoal.world_model.models import is_rough
 
@@ -39,7 +39,7 @@ class MPC:
                 f"{type(planning.planner).__name__} with precision {planning.model.precision}; expected fp32, or another "
                 "planner, since paths are only followed in fp32"
             )
-        self.planning, self.finals = planning, Finals(planning.planner)
+        self.planning, self.rescoring = planning, Rescoring(planning.planner)
         self.privileged = planning.model.privileged or planning.at == "state"
 
     def reset(self, goal: Observation, seeds: Sequence[int]) -> None:
@@ -158,7 +158,7 @@ class MPC:
         if not is_rough(model):
             return self.planning.planner.plan(exact, candidates, generators, deadline_ms), None
         rough = replace(self.goal_cost, model=model).bind(belief)
-        return self.finals.plan(rough, exact, candidates, generators, deadline_ms)
+        return self.rescoring.plan(rough, exact, candidates, generators, deadline_ms)
 
     def _past(self, state: Tensor | None, new: int | None) -> Past:
         """The last frames that the model looks at, and the action blocks between them."""

@@ -9,8 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from imagoal.errors import UsageError
-from imagoal.planning._checks import check_field, check_needs, check_proposals
+from imagoal.planning._checks import check_field, check_needs
 from imagoal.planning._noise import correlated
+from imagoal.planning._proposals import check_proposals
 from imagoal.planning._search import Search, rows
 from imagoal.planning._types import CostFunction, Needs, PathCost, Plan
 from imagoal.planning.gradient import Adam

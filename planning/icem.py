@@ -8,8 +8,9 @@ import torch
 from torch import Generator, Tensor
 
 from imagoal.errors import UsageError
-from imagoal.planning._checks import check_field, check_proposals
+from imagoal.planning._checks import check_field
 from imagoal.planning._noise import coloured
+from imagoal.planning._proposals import check_proposals
 from imagoal.planning._search import Search, rows
 from imagoal.planning._types import CostFunction, Needs, Plan
 from imagoal.planning.cem import refit

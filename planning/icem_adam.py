@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from imagoal.planning._checks import check_field, check_needs, check_proposals
+from imagoal.planning._checks import check_field, check_needs
+from imagoal.planning._proposals import check_proposals
 from imagoal.planning._search import Search
 from imagoal.planning._types import CostFunction, Needs, Plan
 from imagoal.planning.gradient import Descent

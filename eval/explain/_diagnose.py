@@ -1,7 +1,7 @@
 """An encoder before any training: what its latents say of the world, and whether distances between them lead to a goal.
 
 Everything is measured on frames that no training sees: held-out episodes of a store, fresh tasks, and pictures of states that
-were put where the question needs them. Shapes as in `_placed`; latents (M, N, D).
+were put where the question needs them. Shapes as in `_edited`; latents (M, N, D).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from imagoal.envs import Floats, Frames, GoalEnv, Rng
 from imagoal.envs.store import FrameCache, Ints
 from imagoal.errors import UsageError
 from imagoal.eval.episodes import weighted
-from imagoal.eval.explain._landscape import BASIN, CORRELATION, FALLING, basin, correlations, monotonicity, sensitivity
-from imagoal.eval.explain._placed import expert_paths, moved_states, shown_variables, ways_from
+from imagoal.eval.explain._edited import expert_paths, moved_states, shown_variables, ways_from
+from imagoal.eval.explain._geometry import BASIN, CORRELATION, FALLING, basin, correlations, monotonicity, sensitivity
 from imagoal.planning import Distance, euclid
 from imagoal.world_model import Encoder, to_tensor
 from imagoal.world_model.readouts import Probe, fit_probe, resting, slowness

@@ -18,7 +18,7 @@ from imagoal import files
 from imagoal.envs import Bools, Floats, GoalEnv
 from imagoal.errors import DataError, UsageError
 from imagoal.eval.episodes import DistanceName, default_distance, distance
-from imagoal.eval.explain._landscape import spearman
+from imagoal.eval.explain._geometry import spearman
 from imagoal.eval.explain._sequences import Sequences
 from imagoal.planning import GoalCost, Over
 from imagoal.progress import Progress

@@ -15,7 +15,7 @@ from imagoal.agents import Agent, Decision
 from imagoal.eval.latency._loop import Subject
 from imagoal.eval.latency._machine import fair_clock
 from imagoal.eval.latency._turns import take_turns
-from imagoal.planning import CostFunction, PathCost, Plan, Planner, Shortlist, Wrapped
+from imagoal.planning import CostFunction, Finalists, PathCost, Plan, Planner, Wrapped
 from imagoal.world_model import Observation, WorldModel
 
 
@@ -176,7 +176,7 @@ def _calls(model: WorldModel) -> Iterator[list[None]]:
 
 def _inside(cost: CostFunction) -> PathCost:
     """What shows the path that a cost is of."""
-    return cast(PathCost, cost.cost if isinstance(cost, Shortlist) else cost)
+    return cast(PathCost, cost.cost if isinstance(cost, Finalists) else cost)
 
 
 def _restored(state: Tensor) -> Generator:

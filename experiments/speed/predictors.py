@@ -46,7 +46,7 @@ from imagoal.envs.store import Store, open_cache
 from imagoal.eval.episodes import build
 from imagoal.eval.latency import ratio, take_turns
 from imagoal.flags import parse
-from imagoal.planning import FINALISTS, CostFunction, GoalCost, Shortlist, no_op
+from imagoal.planning import FINALISTS, CostFunction, Finalists, GoalCost, no_op
 from imagoal.world_model import Memory, Observation, Past, Predictor, to_tensor
 from imagoal.world_model.models import LatentFolder, bf16_units, load_latent, mixed, probe_errors
 from imagoal.world_model.models.latent import Latent
@@ -198,7 +198,7 @@ def loss(env: GoalEnv, planning: Planning, model: Latent, task: int) -> list[flo
     aimed = GoalCost.aim(model, Observation(goal), planning.at, planning.chain, planning.distance, planning.over)
     state = model.observe(Past(now[:, None], torch.zeros(1, 0, model.action_size)), [task])
     exact, rough = aimed.bind(state), replace(aimed, model=replace(model, precision="bf16")).bind(state)
-    listed = Shortlist(rough, FINALISTS)
+    listed = Finalists(rough, FINALISTS)
 
     def found(cost: CostFunction, seed: int) -> float:
         plan = planning.planner.plan(cost, idle, [Generator().manual_seed(seed)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagoal.commands._where import Where
+from imagoal.commands._store_flags import StoreFlags
 from imagoal.errors import UsageError
 
 if TYPE_CHECKING:  # the door stays quick
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the door stays quick
 
 
 @dataclass(frozen=True)
-class Diagnose(Where):
+class Diagnose(StoreFlags):
     """Reject an encoder before any training: probes, and whether distances between its latents lead to a goal."""
 
     encoder: str = "runs/encoder"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from imagoal.commands._where import Where
+from imagoal.commands._store_flags import StoreFlags
 from imagoal.errors import UsageError
 from imagoal.eval.explain import Design
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the door stays quick
 
 
 @dataclass(frozen=True)
-class Regret(Where):
+class Regret(StoreFlags):
     """Simulate and render action sequences once (make); say how well a model and a cost choose among them (score)."""
 
     action: Annotated[Literal["make", "score"], tyro.conf.Positional] = "score"

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from imagoal.errors import UsageError
 from imagoal.planning import CEM, GoalCost, Over
-from imagoal.planning._candidates import no_op
 from imagoal.planning._goal_cost import euclid
+from imagoal.planning._proposals import no_op
 from imagoal.world_model import Label, Observation, Past, Place, State
 from imagoal.world_model.readouts import Chain
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from imagoal.planning._candidates import no_op, propose
+from imagoal.planning._proposals import no_op, propose
 from imagoal.planning.icem import ICEM
 
 

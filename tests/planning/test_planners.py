@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 
 from imagoal.errors import NumericalError
 from imagoal.find import entries
-from imagoal.planning._candidates import no_op, propose
 from imagoal.planning._noise import coloured, correlated, normal
+from imagoal.planning._proposals import no_op, propose
 from imagoal.planning._search import time
 
 HORIZON, ACTION = 3, 2

@@ -1,7 +1,7 @@
 """Cheaper arithmetic for imagining, where the processor has it.
 
 Matrix products in bf16, all else in fp32: residual streams, norms, attention weights and costs keep their digits. A search
-then ranks by slightly wrong costs, so its best sequences are to be judged once more in fp32 (`planning/_finals.py`).
+then ranks by slightly wrong costs, so its best sequences are to be judged once more in fp32 (`planning/_rescoring.py`).
 """
 
 import copy

@@ -14,8 +14,8 @@ from imagoal.envs import Floats, Frames, GoalEnv, Rng, Task
 from imagoal.envs.store import Collecting, FrameCache, collect
 from imagoal.errors import UsageError
 from imagoal.eval.explain._diagnose import Figure, diagnose, verdict
-from imagoal.eval.explain._landscape import BASIN, CORRELATION, FALLING, basin, sensitivity, spearman
-from imagoal.eval.explain._placed import moved_states, placed_states, ways_from
+from imagoal.eval.explain._edited import moved_states, placed_states, ways_from
+from imagoal.eval.explain._geometry import BASIN, CORRELATION, FALLING, basin, sensitivity, spearman
 
 STRIDE = 0.05
 BODY_ANGLES = 3.0  # rad per metre: the body is placed by a crooked link, as an arm is

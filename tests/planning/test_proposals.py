@@ -5,7 +5,7 @@ import torch
 
 from imagoal.errors import UsageError
 from imagoal.planning import CEM, Plan
-from imagoal.planning._candidates import no_op, propose, shift
+from imagoal.planning._proposals import no_op, propose, shift
 
 
 def plan_of(keep: torch.Tensor) -> Plan:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the door stays quick
 
 
 @dataclass(frozen=True)
-class Where(EnvFlags, Common):
+class StoreFlags(EnvFlags, Common):
     """An env, and a store of its episodes."""
 
     data: Path = Path("runs/data")

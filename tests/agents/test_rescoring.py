@@ -21,13 +21,13 @@ from imagoal.planning import (
     FINALISTS,
     ICEM,
     CostFunction,
-    Finals,
+    Finalists,
     Gradient,
     ICEMAdam,
     Over,
     Plan,
     Planner,
-    Shortlist,
+    Rescoring,
     euclid,
 )
 from imagoal.world_model import Label, Past, Place, State
@@ -224,11 +224,11 @@ class Clock:
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Observing takes 5 ms, searching 30, judging 4."""
     clock = Clock()
-    for module in ("agents.mpc", "planning._finals"):
+    for module in ("agents.mpc", "planning._rescoring"):
         monkeypatch.setattr(f"imagoal.{module}.time", clock)
     monkeypatch.setattr(Table, "observe", clock.takes(5, Table.observe))
     monkeypatch.setattr(Enumerating, "plan", clock.takes(30, Enumerating.plan))
-    monkeypatch.setattr(Shortlist, "settle", clock.takes(4, Shortlist.settle))
+    monkeypatch.setattr(Finalists, "settle", clock.takes(4, Finalists.settle))
 
 
 @pytest.mark.usefixtures("_clock")
@@ -255,7 +255,7 @@ def test_finals_that_end_too_late_are_not_on_time(deadline_ms: float | None, on_
     agent = mpc(model)
     decisions_of(agent, 1)
     exact, rough = agent.goal_cost.bind(()), replace(agent.goal_cost, model=model).bind(())
-    plan, _ = Finals(cast(Planner, Enumerating())).plan(rough, exact, population(1)[:, :1], [Generator()], deadline_ms)
+    plan, _ = Rescoring(cast(Planner, Enumerating())).plan(rough, exact, population(1)[:, :1], [Generator()], deadline_ms)
     assert plan.on_time == on_time
 
 
